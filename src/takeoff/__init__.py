@@ -1,0 +1,1 @@
+"""Takeoff: from a notebook to a released, packaged, watched model."""

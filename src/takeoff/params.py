@@ -1,0 +1,187 @@
+"""``params.yaml`` as values: how models are built, gated and watched."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from takeoff.contract import CONTRACT_FILE, Contract
+from takeoff.errors import TakeoffError
+from takeoff.settings import Settings, nearest, parse, read_yaml
+
+PARAMS_FILE = "params.yaml"
+
+Positive = Annotated[int, Field(gt=0)]
+Metric = Literal["cost", "log_loss", "brier", "roc_auc", "average_precision", "calibration_error"]
+
+
+class Window(Settings):
+    """Rows that exist for a run: from the first day up to, but not including, the end."""
+
+    start: date
+    end: date
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> "Window":
+        if self.start >= self.end:
+            raise ValueError(f"start {self.start} must be before end {self.end}")
+        return self
+
+
+class Split(Settings):
+    """Months counted back from the end of the window."""
+
+    test_months: Positive
+    validation_months: Positive
+
+
+class Candidate(Settings):
+    """A model that competes; its own module says what its settings may be."""
+
+    upkeep: Annotated[float, Field(ge=0)]
+    settings: dict[str, Any]
+
+
+class Parity(Settings):
+    """How closely the ONNX file must follow the fitted object."""
+
+    largest_difference: Annotated[float, Field(gt=0)]
+
+
+class Slice(Settings):
+    """A way to cut rows into groups: by a column (numbers at edges), or by the month of the time column."""
+
+    column: str | None = None
+    edges: tuple[float, ...] | None = None
+    time: Literal["month"] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.column or str(self.time)
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> "Slice":
+        if (self.column is None) == (self.time is None):
+            raise ValueError("a slice has either 'column' or 'time'")
+        if self.edges is not None and list(self.edges) != sorted(set(self.edges)):
+            raise ValueError("'edges' must grow")
+        return self
+
+
+class Evaluation(Settings):
+    """How models are measured."""
+
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    calibration_bins: Annotated[int, Field(ge=2)]
+    slices: tuple[Slice, ...]
+    slice_rows: Positive
+
+
+class Floor(Settings):
+    """What a metric must reach."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _has_a_side(self) -> "Floor":
+        if (self.min is None) == (self.max is None):
+            raise ValueError("a floor has either 'min' or 'max'")
+        return self
+
+
+class Release(Settings):
+    """What the gate asks of a challenger."""
+
+    metric: Metric
+    floors: dict[Metric, Floor]
+    beats: tuple[str, ...]
+    critical_slices: tuple[str, ...]
+    slice_margin: Annotated[float, Field(ge=0)]
+
+
+class Reference(Settings):
+    """What drift will be measured against."""
+
+    sample_rows: Positive
+    bins: Annotated[int, Field(ge=2)]
+
+
+class Params(Settings):
+    """All of ``params.yaml``."""
+
+    seed: Annotated[int, Field(ge=0)]
+    window: Window
+    split: Split
+    compete: Annotated[tuple[str, ...], Field(min_length=1)]
+    candidates: dict[str, Candidate]
+    parity: Parity
+    evaluation: Evaluation
+    release: Release
+    reference: Reference
+
+
+def read_params(folder: Path, contract: Contract) -> Params:
+    """The parameters of the project in `folder`.
+
+    Raises:
+        TakeoffError: the file is missing, or a key or value in it is not allowed, or it names a
+            candidate or a column that does not exist.
+    """
+    params = parse(Params, read_yaml(folder / PARAMS_FILE), PARAMS_FILE)
+    _check_candidates(params)
+    _check_columns(params, contract)
+    return params
+
+
+def known_candidates() -> list[str]:
+    """Names of the candidates that have a module."""
+    folder = Path(__file__).parent / "candidates"
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def check_candidate(name: str, where: str = "candidate") -> None:
+    """Raise a TakeoffError that names the nearest candidate unless `name` has a module."""
+    if name not in known_candidates():
+        raise TakeoffError(
+            f"{PARAMS_FILE}: {where}: there is no candidate '{name}'; {nearest(name, known_candidates())}"
+        )
+
+
+def _check_candidates(params: Params) -> None:
+    for key in ("compete", "candidates"):
+        for name in getattr(params, key):
+            check_candidate(name, key)
+    for name in (*params.compete, *params.release.beats):
+        if name not in params.candidates:
+            raise TakeoffError(
+                f"{PARAMS_FILE}: '{name}' competes but has no settings under 'candidates'; "
+                f"{nearest(name, list(params.candidates))}"
+            )
+    if repeated := [name for name in params.compete if params.compete.count(name) > 1]:
+        raise TakeoffError(f"{PARAMS_FILE}: compete: '{repeated[0]}' stands twice.")
+
+
+def _check_columns(params: Params, contract: Contract) -> None:
+    for item in params.evaluation.slices:
+        if item.column is None:
+            continue
+        if item.column not in contract.columns:
+            raise TakeoffError(
+                f"{PARAMS_FILE}: evaluation.slices: {CONTRACT_FILE} has no column '{item.column}'; "
+                f"{nearest(item.column, list(contract.columns))}"
+            )
+        if contract.columns[item.column].is_number != (item.edges is not None):
+            raise TakeoffError(
+                f"{PARAMS_FILE}: evaluation.slices: '{item.column}' is a "
+                f"{contract.columns[item.column].type}; numbers need 'edges', categories take none."
+            )
+    names = [item.name for item in params.evaluation.slices]
+    for name in params.release.critical_slices:
+        if name not in names:
+            raise TakeoffError(
+                f"{PARAMS_FILE}: release.critical_slices: '{name}' is not under evaluation.slices; "
+                f"{nearest(name, names)}"
+            )
