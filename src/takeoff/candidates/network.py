@@ -1,1 +1,208 @@
-"""Candidate."""
+"""A small PyTorch network: embeddings for categories, standardised numbers, early stopping."""
+
+import copy
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import nn
+from tqdm import tqdm
+
+from takeoff.candidates import Fitted
+from takeoff.contract import Contract
+from takeoff.errors import TakeoffError
+from takeoff.export import from_torch
+from takeoff.features import Examples
+from takeoff.settings import Settings as Base
+
+# Share of categories hidden in training, so that the embedding of the unseen one learns something too.
+HIDDEN_CATEGORIES = 0.01
+
+
+class Settings(Base):
+    """Shape of the network and pace of its training."""
+
+    hidden: tuple[int, ...] = Field(min_length=1)
+    dropout: float = Field(ge=0, lt=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    batch_rows: int = Field(gt=0)
+    epochs: int = Field(gt=0)
+    patience: int = Field(gt=0)
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class Network(nn.Module):
+    """Codes of categories and raw numbers to class probabilities.
+
+    Args:
+        sizes: number of codes of each category, the unseen one included.
+        mean, scale: of each number over the fit rows, float32, shape (numbers,).
+        classes: number of classes.
+        settings: widths and dropout.
+    """
+
+    def __init__(
+        self, sizes: list[int], mean: torch.Tensor, scale: torch.Tensor, classes: int, settings: Settings
+    ) -> None:
+        super().__init__()
+        widths = [min(24, 1 + size // 2) for size in sizes]
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(size, width) for size, width in zip(sizes, widths, strict=True)
+        )
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+        layers: list[nn.Module] = []
+        width = sum(widths) + 2 * len(mean)
+        for hidden in settings.hidden:
+            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(settings.dropout)]
+            width = hidden
+        self.layers = nn.Sequential(*layers, nn.Linear(width, classes))
+
+    def logits(self, codes: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Scores before softmax, shape (n, classes)."""
+        missing = torch.isnan(numbers)
+        scaled = (numbers - self.mean) / self.scale
+        # Far outliers would otherwise decide alone; 8 standard deviations still says "extreme".
+        numbers = torch.where(missing, torch.zeros_like(scaled), scaled).clamp(-8.0, 8.0)
+        parts = [embed(codes[:, place]) for place, embed in enumerate(self.embeddings)]
+        return torch.as_tensor(self.layers(torch.cat([*parts, numbers, missing.to(numbers.dtype)], dim=1)))
+
+    def forward(self, codes: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Probabilities, float32, shape (n, classes).
+
+        Args:
+            codes: int64, shape (n, categories); 0 is the unseen category.
+            numbers: float32, shape (n, numbers), NaN where missing.
+        """
+        return torch.softmax(self.logits(codes, numbers), dim=1)
+
+
+Arrays = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def fit(fit: Examples, validation: Examples, settings: Settings, contract: Contract, seed: int) -> Fitted:
+    """Train with AdamW and keep the weights of the epoch with the lowest log loss on validation.
+
+    Raises:
+        TakeoffError: the loss became NaN or infinite, or a GPU was asked for and is not there.
+    """
+    device = _device(settings.device)
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True)
+    vocabularies = {name: sorted(set(fit.features[name])) for name in contract.categories}
+    mean, scale = _moments(fit.features[contract.numbers].to_numpy("float32"))
+    sizes = [len(known) + 1 for known in vocabularies.values()]
+    network = Network(sizes, mean, scale, len(contract.target.classes), settings).to(device)
+    steps = _train(
+        network,
+        _arrays(fit, vocabularies, contract, device),
+        _arrays(validation, vocabularies, contract, device),
+        settings,
+        seed,
+    )
+    network = network.cpu().eval()
+
+    def predict(features: pd.DataFrame) -> npt.NDArray[np.floating]:
+        with torch.inference_mode():
+            codes, numbers = _inputs(features, vocabularies, contract)
+            return np.asarray(network(codes, numbers).numpy())
+
+    return Fitted(predict=predict, to_onnx=lambda: from_torch(network, vocabularies, contract), steps=steps)
+
+
+def _train(
+    network: Network, fit: Arrays, validation: Arrays, settings: Settings, seed: int
+) -> list[dict[str, float]]:
+    """Train in place, end with the best epoch's weights, return the log losses by epoch."""
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    generator = torch.Generator().manual_seed(seed)
+    steps: list[dict[str, float]] = []
+    best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), np.inf, 0
+    # disable=None: a bar in a terminal, nothing in a log file.
+    bar = tqdm(range(1, settings.epochs + 1), desc="network", unit="epoch", disable=None)
+    for epoch in bar:
+        loss = _train_epoch(network, fit, optimizer, settings, generator)
+        validation_loss = _log_loss(network, validation)
+        if not np.isfinite(loss) or not np.isfinite(validation_loss):
+            raise TakeoffError(
+                f"network: the loss became {loss} in epoch {epoch}: training diverged. Lower "
+                f"candidates.network.settings.learning_rate in params.yaml (now {settings.learning_rate:g})."
+            )
+        steps.append({"fit_log_loss": loss, "validation_log_loss": validation_loss})
+        bar.set_postfix(validation_log_loss=f"{validation_loss:.4f}")
+        if validation_loss < best_loss:
+            best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), validation_loss, epoch
+        if epoch - best_epoch >= settings.patience:
+            break
+    network.load_state_dict(best)
+    return steps
+
+
+def _train_epoch(
+    network: Network,
+    rows: Arrays,
+    optimizer: torch.optim.Optimizer,
+    settings: Settings,
+    generator: torch.Generator,
+) -> float:
+    """One pass over the rows in random order; the mean loss."""
+    codes, numbers, labels = rows
+    network.train()
+    order = torch.randperm(len(labels), generator=generator).to(labels.device)
+    total = torch.zeros((), device=labels.device)
+    for batch in order.split(settings.batch_rows):
+        hidden = torch.rand(len(batch), codes.shape[1], generator=generator) < HIDDEN_CATEGORIES
+        seen = codes[batch].masked_fill(hidden.to(codes.device), 0)
+        loss = nn.functional.cross_entropy(network.logits(seen, numbers[batch]), labels[batch])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        total += loss.detach() * len(batch)
+    return float(total) / len(labels)
+
+
+def _log_loss(network: Network, rows: Arrays) -> float:
+    codes, numbers, labels = rows
+    network.eval()
+    with torch.inference_mode():
+        return float(nn.functional.cross_entropy(network.logits(codes, numbers), labels))
+
+
+def _arrays(
+    rows: Examples, vocabularies: dict[str, list[str]], contract: Contract, device: torch.device
+) -> Arrays:
+    codes, numbers = _inputs(rows.features, vocabularies, contract)
+    return codes.to(device), numbers.to(device), torch.from_numpy(rows.labels).to(device)
+
+
+def _inputs(
+    features: pd.DataFrame, vocabularies: dict[str, list[str]], contract: Contract
+) -> tuple[torch.Tensor, torch.Tensor]:
+    codes = [
+        pd.Index(known).get_indexer(pd.Index(features[name])) + 1 for name, known in vocabularies.items()
+    ]
+    numbers = features[contract.numbers].to_numpy("float32")
+    return torch.from_numpy(np.stack(codes, axis=1).astype("int64")), torch.from_numpy(numbers)
+
+
+def _moments(numbers: npt.NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each column, missing values left out, never zero."""
+    mean = np.nan_to_num(np.nanmean(numbers, axis=0, dtype="float64"))
+    scale = np.nan_to_num(np.nanstd(numbers, axis=0, dtype="float64"))
+    scale[scale == 0] = 1.0
+    return torch.from_numpy(mean.astype("float32")), torch.from_numpy(scale.astype("float32"))
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise TakeoffError(
+            "params.yaml: candidates.network.settings.device is cuda, but PyTorch finds no GPU here. "
+            "Choose auto or cpu."
+        )
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
