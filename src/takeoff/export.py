@@ -4,6 +4,8 @@ Heavy libraries are imported where they are used: a candidate pays only for its 
 """
 
 import io
+import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -83,19 +85,22 @@ def from_torch(
     """
     import torch
 
+    # The exporter reports on operators and private interfaces that are not used here.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     rows = torch.export.Dim("rows")
     codes = torch.zeros(2, len(contract.categories), dtype=torch.int64)
     numbers = torch.zeros(2, len(contract.numbers), dtype=torch.float32)
-    program = torch.onnx.export(
-        network.eval(),
-        (codes, numbers),
-        input_names=["codes", "numbers"],
-        output_names=[OUTPUT],
-        dynamic_shapes=({0: rows}, {0: rows}),
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings(action="ignore"):
+        program = torch.onnx.export(
+            network.eval(),
+            (codes, numbers),
+            input_names=["codes", "numbers"],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: rows}, {0: rows}),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
     # Through bytes: the exporter's own object carries notes on where in the source each node came from.
     buffer = io.BytesIO()

@@ -21,6 +21,7 @@ MODELS = Path("models")
 CANDIDATES = MODELS / "candidates"
 RELEASED = MODELS / "released"
 REFERENCE = MODELS / "reference"
+PACKAGE_REPORT = MODELS / "package.json"
 
 
 def split_rows(name: str) -> Path:

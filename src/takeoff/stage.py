@@ -4,10 +4,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Console
+
 from takeoff.contract import Contract, read_contract
 from takeoff.errors import TakeoffError
 from takeoff.params import Params, read_params
 
+WIDTH_WITHOUT_TERMINAL = 140
 HERE = Path()  # stages and commands run in the project folder
 
 
@@ -21,6 +24,11 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("\nInterrupted. Nothing half-written is left; run it again to go on.", file=sys.stderr)
         sys.exit(130)
+
+
+def show(content: object) -> None:
+    """Print a rich table or text; in full width where the output is no terminal."""
+    Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL).print(content)
 
 
 def read_config(folder: Path = HERE) -> tuple[Contract, Params]:

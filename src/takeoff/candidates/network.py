@@ -187,7 +187,8 @@ def _inputs(
     codes = [
         pd.Index(known).get_indexer(pd.Index(features[name])) + 1 for name, known in vocabularies.items()
     ]
-    numbers = features[contract.numbers].to_numpy("float32")
+    # A copy: pandas hands out read-only arrays, which torch does not take.
+    numbers = features[contract.numbers].to_numpy("float32", copy=True)
     return torch.from_numpy(np.stack(codes, axis=1).astype("int64")), torch.from_numpy(numbers)
 
 

@@ -1,0 +1,197 @@
+"""Stage `release`: hold the candidates against the gate and the champion; act on what it says."""
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pandas as pd
+from rich.table import Table
+
+from takeoff import bootstrap, evaluation, files, history, model, paths
+from takeoff.bootstrap import Resamples
+from takeoff.contract import Contract
+from takeoff.errors import TakeoffError
+from takeoff.evaluation import METRICS, Scored
+from takeoff.features import examples
+from takeoff.model import CARD_FILE, MODEL_FILE
+from takeoff.params import Params
+from takeoff.registry import Registry, Version
+from takeoff.release import Decision, Judged, decide
+from takeoff.split import periods
+from takeoff.stage import read_config, run, show
+
+
+def main() -> None:
+    contract, params = read_config()
+    registry = Registry(contract.name)
+    rows = files.read_rows(paths.split_rows("test"))
+    evaluated = files.read_json(paths.EVALUATION_REPORT)
+    cards = {name: _released_card(name, evaluated[name], params, contract) for name in params.compete}
+    contents = {name: (paths.CANDIDATES / name / MODEL_FILE).read_bytes() for name in params.compete}
+    champion = _comparable(registry.champion(), contract)
+
+    resamples = bootstrap.resample(rows, contract, params.evaluation.resamples, params.seed)
+    judged = [
+        _judge(cards[name], contents[name], rows, resamples, params, contract) for name in params.compete
+    ]
+    serving = (
+        _judge(champion.card, registry.onnx_of(champion), rows, resamples, params, contract)
+        if champion
+        else None
+    )
+    decision = decide(judged, serving, params.release, params.evaluation.confidence)
+    card = cards[decision.winner]
+    show(_table(decision, champion))
+    report = _report(decision, card, champion)
+    if decision.outcome == "refused":
+        _refuse(registry, decision, report)
+    _release(registry, decision, card, report)
+    files.replace_folder(paths.RELEASED, lambda folder: _write(folder, contents[decision.winner], card))
+
+
+def _released_card(
+    name: str, evaluated: dict[str, Any], params: Params, contract: Contract
+) -> dict[str, Any]:
+    """What ``model.json`` says of a candidate once its threshold and its test are known."""
+    period = periods(params, contract)["test"]
+    return {
+        **files.read_json(paths.CANDIDATES / name / CARD_FILE),
+        "decision": {"threshold": evaluated["threshold"], "costs": contract.costs.model_dump(mode="json")},
+        "test": {"start": period.start.isoformat(), "end": period.end.isoformat(), "rows": evaluated["rows"]},
+        "metrics": evaluated["metrics"],
+    }
+
+
+def _comparable(champion: Version | None, contract: Contract) -> Version | None:
+    """The champion, unless it takes columns that rows no longer have."""
+    if champion and (lost := set(champion.card["seen"]) - set(contract.columns)):
+        print(
+            f"The champion (version {champion.number}) needs columns that the contract no longer has "
+            f"({', '.join(sorted(lost))}), so it can't be compared: floors and baselines decide."
+        )
+        return None
+    return champion
+
+
+def _judge(
+    card: dict[str, Any],
+    content: bytes,
+    rows: pd.DataFrame,
+    resamples: Resamples,
+    params: Params,
+    contract: Contract,
+) -> Judged:
+    test = examples(rows, contract)
+    probabilities = model.predict(model.session_of(content), test.features)
+    scored = evaluation.score(test.labels, probabilities, card["decision"]["threshold"], contract)
+    settings, metric = params.evaluation, METRICS[params.release.metric]
+    return Judged(
+        name=card["candidate"],
+        onnx_sha256=card["onnx_sha256"],
+        upkeep=card["upkeep"],
+        metrics=evaluation.measure_once(scored, settings.calibration_bins),
+        draws=metric(scored, resamples, settings.calibration_bins),
+        slices=_slices(scored, rows, params, contract),
+    )
+
+
+def _slices(
+    scored: Scored, rows: pd.DataFrame, params: Params, contract: Contract
+) -> dict[tuple[str, str], float]:
+    """The release metric in every group of the critical slices."""
+    return {
+        (name, group): evaluation.measure_once(scored.only(mask), params.evaluation.calibration_bins)[
+            params.release.metric
+        ]
+        for name, group, mask in evaluation.slice_masks(rows, params.evaluation, contract)
+        if name in params.release.critical_slices
+    }
+
+
+def _table(decision: Decision, champion: Version | None) -> Table:
+    against = f"champion: version {champion.number}" if champion else "no champion yet"
+    table = Table(title=f"Release gate: {decision.winner} ({against})", caption=decision.why)
+    for heading in ("check", "measured", "required", ""):
+        table.add_column(heading)
+    for each in decision.comparisons:
+        behind = each.behind_best
+        table.add_row(
+            f"candidate: {each.name}, upkeep {each.upkeep:,.0f} a year",
+            f"{behind.value:,.4g} [{behind.low:,.4g}, {behind.high:,.4g}] behind the best",
+            "interval reaches 0",
+            "equal" if each.within_noise else "behind",
+        )
+    table.add_section()
+    for check in decision.checks:
+        verdict = "[green]pass[/]" if check.passed else "[bold red]FAIL[/]"
+        table.add_row(check.name, check.measured, check.required, verdict)
+    return table
+
+
+def _report(decision: Decision, card: dict[str, Any], champion: Version | None) -> dict[str, Any]:
+    return {
+        "outcome": decision.outcome,
+        "winner": decision.winner,
+        "why": decision.why,
+        "champion_before": champion.number if champion else None,
+        "onnx_sha256": card["onnx_sha256"],
+        "threshold": card["decision"]["threshold"],
+        "checks": [check._asdict() for check in decision.checks],
+        "comparisons": [
+            {**each._asdict(), "behind_best": each.behind_best._asdict()} for each in decision.comparisons
+        ],
+        "metrics": card["metrics"],
+    }
+
+
+def _refuse(registry: Registry, decision: Decision, report: dict[str, Any]) -> NoReturn:
+    """Record the refusal and end the pipeline here; the champion stays as it is."""
+    before = report["champion_before"]
+    files.write_json(paths.RELEASE_REPORT, report)
+    registry.note(
+        history.record("refusal", decision.why, before, before, _numbers(report)),
+        {"release.json": _text(report)},
+    )
+    raise TakeoffError(
+        f"Refused: {decision.why}.\n"
+        f"{f'Version {before} stays champion.' if before else 'There is still no champion.'} "
+        f"Nothing after the gate was changed. The table above is also in {paths.RELEASE_REPORT.as_posix()}."
+    )
+
+
+def _release(registry: Registry, decision: Decision, card: dict[str, Any], report: dict[str, Any]) -> None:
+    """Register the winner and make it champion, unless it is already and that is on record."""
+    version = registry.register(card["onnx_sha256"], card)
+    report["version"] = version.number
+    serving = registry.champion()
+    before = serving.number if serving else None
+    if before == version.number and before in history.champions(registry.history()):
+        print(f"Unchanged: version {version.number} ({decision.winner}) stays champion.")
+    else:
+        previous = before if before != version.number else None
+        entry = history.record("release", decision.why, version.number, before, _numbers(report))
+        registry.promote(version, previous, entry, {"release.json": _text(report)})
+        print(f"Released: version {version.number} ({decision.winner}) is champion.")
+    files.write_json(paths.RELEASE_REPORT, report)
+
+
+def _numbers(report: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "candidate": report["winner"],
+        "metrics": report["metrics"],
+        "checks": report["checks"],
+        "comparisons": report["comparisons"],
+    }
+
+
+def _text(report: dict[str, Any]) -> str:
+    return json.dumps(report, indent=2)
+
+
+def _write(folder: Path, content: bytes, card: dict[str, Any]) -> None:
+    files.write_bytes(folder / MODEL_FILE, content)
+    files.write_json(folder / CARD_FILE, card)
+
+
+if __name__ == "__main__":
+    run(main)

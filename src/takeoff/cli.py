@@ -1,0 +1,106 @@
+"""The command line: what a person does with a release once the pipeline has made it."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from takeoff.errors import TakeoffError
+from takeoff.stage import read_config, run, show
+
+app = typer.Typer(
+    help="Takeoff: look at what was released, and take a release back. Run it in the project folder.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def summary() -> None:
+    """What serves, why it won, and where to look next."""
+    from takeoff.summary import describe
+
+    show(describe(*read_config()))
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Serve the champion's Bento until Ctrl-C."""
+    from takeoff.packaging import serve_bento
+    from takeoff.registry import Registry
+
+    contract, _ = read_config()
+    champion = Registry(contract.name).champion()
+    if champion is None or champion.bento is None:
+        raise TakeoffError("There is no packaged champion to serve yet. Run `make run` first.")
+    serve_bento(champion.bento, host, port)
+
+
+@app.command()
+def history() -> None:
+    """Every release, refusal and rollback, oldest first."""
+    from takeoff.registry import Registry
+
+    contract, _ = read_config()
+    registry = Registry(contract.name)
+    records, champion = registry.history(), registry.champion()
+    if not records:
+        show("Nothing was decided yet. `dvc repro` makes the first release.")
+        return
+    table = Table(title=f"History of {contract.name}")
+    for heading in ("when (UTC)", "what", "champion", "before", "who", "why"):
+        table.add_column(heading, overflow="fold")
+    for each in records:
+        mark = "*" if champion and each.champion == champion.number else ""
+        when = each.when[:19].replace("T", " ")
+        table.add_row(
+            when, each.action, f"{each.champion or '-'}{mark}", each.before or "-", each.who, each.why
+        )
+    table.caption = "* serves now"
+    show(table)
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why, for the history.")],
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="A version that was champion before; default: the previous."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would happen, change nothing.")
+    ] = False,
+) -> None:
+    """Make a version that was champion before the champion again, and record why."""
+    from takeoff import history as past
+    from takeoff.registry import Registry
+
+    if not reason.strip():
+        raise TakeoffError("A rollback needs a reason: --reason 'what went wrong'. Nothing was changed.")
+    contract, _ = read_config()
+    registry = Registry(contract.name)
+    champion = registry.champion()
+    number = champion.number if champion else None
+    move = past.plan_rollback(registry.history(), number, to)
+    chosen = registry.version(move.champion)
+    if chosen is None:
+        raise TakeoffError(f"Version {move.champion} is no longer in the registry. Nothing was changed.")
+    text = f"from version {number} to version {chosen.number} ({chosen.card['candidate']}"
+    text += f", Bento {chosen.bento})" if chosen.bento else ", not packaged)"
+    if dry_run:
+        show(f"Would roll back {text}. Nothing was changed.")
+        return
+    entry = past.record(
+        "rollback", reason.strip(), move.champion, number, {"candidate": chosen.card["candidate"]}
+    )
+    registry.promote(chosen, move.previous, entry, {})
+    show(f"Rolled back {text}. Restart the service to serve it.")
+
+
+def main() -> None:
+    """Entry point of the `takeoff` command."""
+    run(lambda: app(standalone_mode=True))

@@ -1,0 +1,374 @@
+"""MLflow: training runs, model versions, the champion and the history of decisions.
+
+The one module that imports MLflow. Runs and versions are found by the SHA-256 of the ONNX file, so nothing
+that DVC keeps has to name a run. The history is kept as runs of its own experiment: it lives where the
+registry lives, and outlasts every working copy.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version as installed
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from takeoff.errors import TakeoffError
+from takeoff.history import Record
+from takeoff.model import CARD_FILE, MODEL_FILE
+
+# MLflow reads these once, when it is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import mlflow
+import mlflow.onnx
+import onnx
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunStatus
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
+from sqlalchemy.exc import SQLAlchemyError
+
+STORE = Path("mlruns")
+CONNECT_SECONDS = 5.0
+CHAMPION, PREVIOUS = "champion", "previous"
+SHA_TAG, CARD_TAG, BENTO_TAG, RECORD_TAG = "onnx_sha256", "card", "bento_tag", "record"
+
+
+class TrainingRun(NamedTuple):
+    """What is tracked of one fit. Times are seconds since 1970, memory is MiB."""
+
+    candidate: str
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    steps: Sequence[Mapping[str, float]]
+    tags: Mapping[str, str]
+    rows: pd.DataFrame
+    rows_file: Path
+    rows_sha256: str
+    onnx: bytes
+    onnx_sha256: str
+    card: Mapping[str, Any]
+    example: pd.DataFrame
+    predictions: pd.DataFrame
+    started: float
+    ended: float
+
+
+class Version(NamedTuple):
+    """A registered model version."""
+
+    number: str
+    onnx_sha256: str
+    card: Mapping[str, Any]
+    bento: str | None
+
+
+class Registry:
+    """A connection to the tracking server or the embedded store, for one model name."""
+
+    def __init__(self, name: str) -> None:
+        """Connect; fail within seconds where nothing answers.
+
+        Args:
+            name: names the experiment, the history and the registered model.
+
+        Raises:
+            TakeoffError: the address in MLFLOW_TRACKING_URI does not answer.
+        """
+        self.name = name
+        self.uri = tracking_uri()
+        _quiet()
+        _check_answers(self.uri)
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        self.client = MlflowClient(self.uri, self.uri)
+        with self._plain_errors():
+            self.experiment = self._experiment(name)
+            self.decisions = self._experiment(f"{name}-history")
+
+    def log_training(self, run: TrainingRun) -> str:
+        """Write one training run, whole or marked as failed; its id."""
+        with self._plain_errors():
+            begun = self.client.create_run(
+                self.experiment,
+                start_time=int(run.started * 1000),
+                run_name=run.candidate,
+                tags={**run.tags, SHA_TAG: run.onnx_sha256, "candidate": run.candidate},
+            )
+            run_id = begun.info.run_id
+            try:
+                self._log_values(run_id, run)
+                self._log_data(run_id, run)
+                self._log_model(run_id, run)
+            except BaseException:
+                self.client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+                raise
+            self.client.set_terminated(run_id, end_time=int(run.ended * 1000))
+        return str(run_id)
+
+    def champion(self) -> Version | None:
+        """The version that serves."""
+        return self._by_alias(CHAMPION)
+
+    def previous(self) -> Version | None:
+        """The version that rollback goes to."""
+        return self._by_alias(PREVIOUS)
+
+    def version(self, number: str) -> Version | None:
+        """The version with this number."""
+        with self._plain_errors():
+            found = self.client.search_model_versions(
+                f"name = '{self.name}' and version_number = {int(number)}"
+            )
+        return _version(found[0]) if found else None
+
+    def version_with(self, onnx_sha256: str) -> Version | None:
+        """The newest version of this very ONNX file."""
+        with self._plain_errors():
+            found = self.client.search_model_versions(
+                f"name = '{self.name}' and tag.{SHA_TAG} = '{onnx_sha256}'"
+            )
+        return _version(max(found, key=lambda each: int(each.version))) if found else None
+
+    def onnx_of(self, wanted: Version) -> bytes:
+        """The ONNX file of a version.
+
+        Raises:
+            TakeoffError: the store has lost the file or holds another one under its name.
+        """
+        with self._plain_errors(), TemporaryDirectory() as temporary:
+            source = mlflow.artifacts.download_artifacts(
+                f"models:/{self.name}/{wanted.number}", dst_path=temporary
+            )
+            content = (Path(source) / MODEL_FILE).read_bytes()
+        if hashlib.sha256(content).hexdigest() != wanted.onnx_sha256:
+            raise TakeoffError(
+                f"The file of version {wanted.number} in MLflow at {self.uri} is not the one that was "
+                f"released. Restore the artifact store from a backup, or roll back to another version."
+            )
+        return content
+
+    def register(self, onnx_sha256: str, card: Mapping[str, Any]) -> Version:
+        """The version of this ONNX file, made from its training run unless it exists.
+
+        Raises:
+            TakeoffError: no finished training run has logged this file.
+        """
+        if existing := self.version_with(onnx_sha256):
+            return existing
+        with self._plain_errors():
+            runs = self.client.search_runs(
+                [self.experiment],
+                f"tags.{SHA_TAG} = '{onnx_sha256}' and attributes.status = 'FINISHED'",
+                max_results=1,
+            )
+            if not runs or not runs[0].outputs.model_outputs:
+                raise TakeoffError(
+                    f"MLflow at {self.uri} has no training run of {card['candidate']} (ONNX "
+                    f"{onnx_sha256[:12]}); its model came from a cache or another store. "
+                    f"Run `python -m pipelines.train {card['candidate']}`, then `dvc repro`."
+                )
+            logged = runs[0].outputs.model_outputs[0].model_id
+            if not self.client.search_registered_models(f"name = '{self.name}'"):
+                self.client.create_registered_model(self.name)
+            made = self.client.create_model_version(
+                self.name,
+                self.client.get_logged_model(logged).artifact_location,
+                run_id=runs[0].info.run_id,
+                model_id=logged,
+                tags={SHA_TAG: onnx_sha256, CARD_TAG: json.dumps(card)},
+            )
+        return _version(made)
+
+    def promote(
+        self, chosen: Version, previous: str | None, record: Record, files: Mapping[str, str]
+    ) -> None:
+        """Make `chosen` the champion and version number `previous` the one to roll back to; record it.
+
+        The record is opened first and closed last: one that was cut off in between stands as unfinished
+        in the history, and is no proof that its version ever served.
+        """
+        with self._plain_errors():
+            run_id = self._open_record(record, files)
+            if previous:
+                self.client.set_registered_model_alias(self.name, PREVIOUS, previous)
+            elif self.previous():
+                self.client.delete_registered_model_alias(self.name, PREVIOUS)
+            self.client.set_registered_model_alias(self.name, CHAMPION, chosen.number)
+            self.client.set_terminated(run_id)
+
+    def note(self, record: Record, files: Mapping[str, str]) -> None:
+        """Record a decision that moved nothing."""
+        with self._plain_errors():
+            self.client.set_terminated(self._open_record(record, files))
+
+    def history(self) -> list[Record]:
+        """Every finished decision, oldest first."""
+        found: list[Any] = []
+        token = None
+        with self._plain_errors():
+            while True:
+                page = self.client.search_runs(
+                    [self.decisions],
+                    "attributes.status = 'FINISHED'",
+                    order_by=["attributes.start_time ASC"],
+                    page_token=token,
+                )
+                found += page
+                token = page.token
+                if not token:
+                    break
+        return [Record(**json.loads(run.data.tags[RECORD_TAG])) for run in found]
+
+    def tag_bento(self, onnx_sha256: str, bento: str) -> Version:
+        """Write a Bento's tag on the version of its ONNX file.
+
+        Raises:
+            TakeoffError: the file is not registered.
+        """
+        found = self.version_with(onnx_sha256)
+        if found is None:
+            raise TakeoffError(
+                f"MLflow at {self.uri} has no version of the released model (ONNX {onnx_sha256[:12]}). "
+                f"Run `dvc repro --force release`."
+            )
+        with self._plain_errors():
+            self.client.set_model_version_tag(self.name, found.number, BENTO_TAG, bento)
+        return found._replace(bento=bento)
+
+    def _log_values(self, run_id: str, run: TrainingRun) -> None:
+        now = int(run.ended * 1000)
+        final = [Metric(name, float(value), now, 0) for name, value in run.metrics.items()]
+        by_step = [
+            Metric(name, float(value), now, step)
+            for step, metrics in enumerate(run.steps, start=1)
+            for name, value in metrics.items()
+        ]
+        params = [Param(name, str(value)) for name, value in run.settings.items()]
+        self.client.log_batch(run_id, metrics=final, params=params)
+        for start in range(0, len(by_step), 1000):  # the most that a server takes in one request
+            self.client.log_batch(run_id, metrics=by_step[start : start + 1000])
+
+    def _log_data(self, run_id: str, run: TrainingRun) -> None:
+        data = mlflow.data.from_pandas(
+            run.rows, source=run.rows_file.as_posix(), name=run.rows_file.stem, digest=run.rows_sha256[:36]
+        )
+        with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+            mlflow.log_input(data, context="training")
+
+    def _log_model(self, run_id: str, run: TrainingRun) -> None:
+        self.client.log_dict(run_id, dict(run.card), CARD_FILE)
+        with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+            mlflow.onnx.log_model(
+                onnx.load_from_string(run.onnx),
+                name=run.candidate,
+                signature=infer_signature(run.example, run.predictions),
+                input_example=run.example,
+                # Named, or MLflow would load the model in another process to find them out.
+                pip_requirements=[f"{each}=={installed(each)}" for each in ("onnxruntime", "onnx", "pandas")],
+                onnx_execution_providers=["CPUExecutionProvider"],
+                save_as_external_data=False,
+            )
+
+    def _open_record(self, record: Record, files: Mapping[str, str]) -> str:
+        run = self.client.create_run(
+            self.decisions, run_name=record.action, tags={RECORD_TAG: json.dumps(record._asdict())}
+        )
+        for name, text in files.items():
+            self.client.log_text(run.info.run_id, text, name)
+        return str(run.info.run_id)
+
+    def _by_alias(self, alias: str) -> Version | None:
+        with self._plain_errors():
+            try:
+                return _version(self.client.get_model_version_by_alias(self.name, alias))
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+
+    def _experiment(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found:
+            return str(found.experiment_id)
+        where = (STORE / "artifacts").resolve().as_uri() if self.uri.startswith("sqlite") else None
+        return str(self.client.create_experiment(name, where))
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        """Turn what MLflow, its database or the network raise into one line."""
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise TakeoffError(_in_words(error, self.uri)) from None
+
+
+def tracking_uri() -> str:
+    """Where MLflow keeps things: MLFLOW_TRACKING_URI, or an SQLite file in the project folder."""
+    given = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    if given:
+        return given
+    STORE.mkdir(exist_ok=True)
+    return f"sqlite:///{STORE.as_posix()}/mlflow.db"
+
+
+def _version(found: ModelVersion) -> Version:
+    tags = found.tags
+    return Version(str(found.version), tags[SHA_TAG], json.loads(tags[CARD_TAG]), tags.get(BENTO_TAG))
+
+
+def _check_answers(uri: str) -> None:
+    """Raise a TakeoffError unless something listens where the address points."""
+    parts = urlsplit(uri)
+    if parts.scheme in ("", "file", "sqlite"):
+        return
+    port = parts.port or {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}.get(
+        parts.scheme.split("+")[0]
+    )
+    if parts.hostname is None or port is None:
+        raise TakeoffError(f"MLFLOW_TRACKING_URI={_without_password(uri)} is not an address MLflow knows.")
+    try:
+        socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise TakeoffError(
+            f"The MLflow server at {_without_password(uri)} does not answer ({reason}). Start it, or correct "
+            f"or unset MLFLOW_TRACKING_URI."
+        ) from None
+
+
+def _in_words(error: Exception, uri: str) -> str:
+    text = str(error)
+    where = f"MLflow at {_without_password(uri)}"
+    if "database is locked" in text:
+        return f"{where}: its database is locked by another process. Let that one end, then run this again."
+    if "Can't locate revision" in text or "out-of-date database schema" in text:
+        return f"{where}: its database was made by another version of MLflow. Run `mlflow db upgrade`."
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    return f"{where} failed: {first[:300]}"
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    if parts.password is None:
+        return uri
+    return uri.replace(f":{parts.password}@", ":***@")
+
+
+def _quiet() -> None:
+    """Leave only what a person has to act on."""
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="mlflow")

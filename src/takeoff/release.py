@@ -1,0 +1,194 @@
+"""The release decision, as a pure function: which candidate, and may it serve."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from takeoff.bootstrap import Estimate, interval
+from takeoff.evaluation import HIGHER_IS_BETTER
+from takeoff.params import Floor, Release
+
+Outcome = Literal["released", "refused", "unchanged"]
+
+
+class Judged(NamedTuple):
+    """A model as the gate sees it.
+
+    Attributes:
+        name: of the candidate.
+        onnx_sha256: which file it is.
+        upkeep: money a year to keep it alive.
+        metrics: measured on the test split.
+        draws: the release metric in each resample, the measured value first; float64, shape
+            (resamples + 1,). The same resamples for every model, so that differences are paired.
+        slices: the release metric by (slice, group), for the critical slices.
+    """
+
+    name: str
+    onnx_sha256: str
+    upkeep: float
+    metrics: Mapping[str, float]
+    draws: npt.NDArray[np.float64]
+    slices: Mapping[tuple[str, str], float]
+
+
+class Check(NamedTuple):
+    """One line of the gate's table."""
+
+    name: str
+    measured: str
+    required: str
+    passed: bool
+
+
+class Comparison(NamedTuple):
+    """A candidate against the best one: positive is worse, in units of the release metric."""
+
+    name: str
+    upkeep: float
+    behind_best: Estimate
+    within_noise: bool
+
+
+class Decision(NamedTuple):
+    """What the gate says, and why."""
+
+    outcome: Outcome
+    winner: str
+    why: str
+    comparisons: tuple[Comparison, ...]
+    checks: tuple[Check, ...]
+
+
+def decide(
+    candidates: Sequence[Judged], champion: Judged | None, settings: Release, confidence: float
+) -> Decision:
+    """Choose the cheapest candidate within the noise of the best, and hold it against every requirement.
+
+    Args:
+        candidates: at least one, all judged on the same rows with the same resamples.
+        champion: the serving model on those rows, or None before the first release.
+        settings: what the gate asks.
+        confidence: of the paired intervals.
+
+    Returns:
+        released if every check passes, unchanged if the winner already serves, refused otherwise.
+    """
+    # One that misses a floor can win only where all do, so that the table says what is missing.
+    sound = [
+        each for each in candidates if all(check.passed for check in _floor_checks(each, settings.floors))
+    ]
+    comparisons = _compare(sound or candidates, settings, confidence)
+    winner = _winner(candidates, comparisons)
+    checks = [
+        *_floor_checks(winner, settings.floors),
+        *_baseline_checks(winner, candidates, settings, confidence),
+    ]
+    if champion and champion.onnx_sha256 != winner.onnx_sha256:
+        checks += _champion_checks(winner, champion, settings, confidence)
+    failed = [check.name for check in checks if not check.passed]
+    if failed:
+        outcome: Outcome = "refused"
+        why = f"{winner.name} does not pass: {'; '.join(failed)}"
+    elif champion and champion.onnx_sha256 == winner.onnx_sha256:
+        outcome, why = "unchanged", f"{winner.name}, byte for byte the champion, is still the best choice"
+    else:
+        outcome, why = "released", _reason(winner, comparisons, settings)
+    return Decision(outcome, winner.name, why, comparisons, tuple(checks))
+
+
+def _compare(candidates: Sequence[Judged], settings: Release, confidence: float) -> tuple[Comparison, ...]:
+    """Every candidate against the one with the best measured value, cheapest first."""
+    best = min(candidates, key=lambda each: _loss(each, settings)[0])
+    found = []
+    for each in candidates:
+        behind = interval(_loss(each, settings) - _loss(best, settings), confidence)
+        found.append(Comparison(each.name, each.upkeep, behind, behind.low <= 0))
+    return tuple(sorted(found, key=lambda each: (each.upkeep, each.behind_best.value)))
+
+
+def _winner(candidates: Sequence[Judged], comparisons: Sequence[Comparison]) -> Judged:
+    name = next(each.name for each in comparisons if each.within_noise)
+    return next(each for each in candidates if each.name == name)
+
+
+def _floor_checks(winner: Judged, floors: Mapping[str, Floor]) -> list[Check]:
+    checks = []
+    for name, floor in floors.items():
+        measured = winner.metrics[name]
+        if floor.min is not None:
+            required, passed = f"at least {floor.min:g}", measured >= floor.min
+        else:
+            required, passed = f"at most {floor.max:g}", measured <= float(floor.max or 0)
+        checks.append(Check(f"floor: {_words(name)}", f"{measured:.4g}", required, passed))
+    return checks
+
+
+def _baseline_checks(
+    winner: Judged, candidates: Sequence[Judged], settings: Release, confidence: float
+) -> list[Check]:
+    checks = []
+    for each in candidates:
+        if each.name in settings.beats and each.name != winner.name:
+            gain = _gain(winner, each, settings, confidence)
+            checks.append(
+                Check(f"better than {each.name}", _shown(gain), "gain above the noise", gain.low > 0)
+            )
+    return checks
+
+
+def _champion_checks(winner: Judged, champion: Judged, settings: Release, confidence: float) -> list[Check]:
+    gain = _gain(winner, champion, settings, confidence)
+    better, not_worse = gain.low > 0, gain.high >= 0
+    cheaper = winner.upkeep < champion.upkeep
+    checks = [
+        Check(
+            f"better than the champion ({champion.name}), or not worse and cheaper",
+            f"{_shown(gain)}; upkeep {winner.upkeep:,.0f} against {champion.upkeep:,.0f}",
+            "gain above the noise, or within it at less upkeep",
+            better or (not_worse and cheaper),
+        )
+    ]
+    for key in sorted(set(winner.slices) & set(champion.slices)):
+        allowed = _slice_limit(champion.slices[key], settings)
+        measured = winner.slices[key]
+        passed = measured >= allowed if settings.metric in HIGHER_IS_BETTER else measured <= allowed
+        side = "at least" if settings.metric in HIGHER_IS_BETTER else "at most"
+        checks.append(
+            Check(f"slice {key[0]} = {key[1]}", f"{measured:,.4g}", f"{side} {allowed:,.4g}", passed)
+        )
+    return checks
+
+
+def _slice_limit(champion: float, settings: Release) -> float:
+    sign = -1 if settings.metric in HIGHER_IS_BETTER else 1
+    return champion + sign * abs(champion) * settings.slice_margin
+
+
+def _gain(winner: Judged, other: Judged, settings: Release, confidence: float) -> Estimate:
+    """By how much the winner is better: paired, positive is better."""
+    return interval(_loss(other, settings) - _loss(winner, settings), confidence)
+
+
+def _loss(judged: Judged, settings: Release) -> npt.NDArray[np.float64]:
+    return -judged.draws if settings.metric in HIGHER_IS_BETTER else judged.draws
+
+
+def _reason(winner: Judged, comparisons: Sequence[Comparison], settings: Release) -> str:
+    equals = [each.name for each in comparisons if each.within_noise and each.name != winner.name]
+    if equals:
+        return (
+            f"{winner.name} has the lowest upkeep of those that cannot be told apart by "
+            f"{_words(settings.metric)} (with {', '.join(equals)})"
+        )
+    return f"{winner.name} is better than every other candidate by more than the noise"
+
+
+def _words(name: str) -> str:
+    return name.replace("roc_auc", "ROC AUC").replace("_", " ")
+
+
+def _shown(estimate: Estimate) -> str:
+    return f"gain {estimate.value:,.4g} [{estimate.low:,.4g}, {estimate.high:,.4g}]"
