@@ -313,7 +313,7 @@ def _minutes(value: pd.Series) -> pd.Series:
 
 def _epoch_minutes(when: pd.Series) -> Minutes:
     epoch = pd.Timestamp(0, tz="UTC")
-    return ((when - epoch) / pd.Timedelta(minutes=1)).to_numpy("float64")
+    return np.asarray((when - epoch) / pd.Timedelta(minutes=1), dtype=np.float64)
 
 
 def _number(value: pd.Series) -> pd.Series:

@@ -1,7 +1,7 @@
 """How good a model is: metrics with intervals, slices, curves. Binary tasks."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -175,7 +175,7 @@ def calibration_curve(scored: Scored, bins: int) -> list[dict[str, float]]:
     bin_of = equal_bins(scored.event, bins)
     table = pd.DataFrame({"predicted": scored.event, "observed": scored.labels, "bin": bin_of})
     means = table.groupby("bin")[["predicted", "observed"]].mean()
-    return _thin({name: means[name].to_numpy() for name in means})
+    return _thin({name: means[name].to_numpy() for name in ("predicted", "observed")})
 
 
 def cost_points(scored: Scored, contract: Contract) -> list[dict[str, float]]:
@@ -210,12 +210,13 @@ def _running_counts(scored: Scored) -> tuple[Draws, Draws]:
     return np.concatenate([[0.0], found]), np.concatenate([[0.0], alarms])
 
 
-def _groups(rows: pd.DataFrame, item: Slice, contract: Contract) -> "pd.Series[Any]":
+def _groups(rows: pd.DataFrame, item: Slice, contract: Contract) -> "pd.Series[str]":
     """Name of the group of each row; missing where it is in none."""
     if item.column is None:
-        return rows[contract.time.column].dt.tz_convert(contract.time.zone).dt.strftime("%Y-%m")
+        local = rows[contract.time.column].dt.tz_convert(contract.time.zone)
+        return pd.Series(local.dt.strftime("%Y-%m"))
     if item.edges is None:
-        return rows[item.column]
+        return pd.Series(rows[item.column])
     labels = [f"{low:02g} to {high:02g}" for low, high in zip(item.edges, item.edges[1:], strict=False)]
     return pd.cut(rows[item.column], list(item.edges), right=False, labels=labels).astype(object)
 
@@ -227,7 +228,8 @@ def _mean(values: npt.NDArray[np.float64], resamples: Resamples) -> Draws:
 
 def _ratio(top: Draws, bottom: Draws) -> Draws:
     """top / bottom, NaN where there is nothing to divide by (a resample without a class)."""
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+    ratio: Draws = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+    return ratio
 
 
 def _thin(columns: dict[str, npt.NDArray[np.float64]]) -> list[dict[str, float]]:

@@ -3,7 +3,6 @@
 Heavy libraries are imported where they are used: a candidate pays only for its own.
 """
 
-import io
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -103,9 +102,7 @@ def from_torch(
         )
     assert program is not None
     # Through bytes: the exporter's own object carries notes on where in the source each node came from.
-    buffer = io.BytesIO()
-    program.save(buffer)
-    body = onnx.load_from_string(buffer.getvalue())
+    body = onnx.load_from_string(program.model_proto.SerializeToString())
     body.ir_version = IR_VERSION
     del body.opset_import[:]
     body.opset_import.extend([helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)])
@@ -161,7 +158,7 @@ def with_calibration(scored: onnx.ModelProto, calibration: Calibration, contract
         del node.metadata_props[:]
     model = make_model(graph)
     model.producer_name = PRODUCER
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def parity(fitted: npt.NDArray[np.floating], exported: npt.NDArray[np.floating], decide: Decide) -> Parity:

@@ -27,7 +27,7 @@ class Examples(NamedTuple):
 def examples(rows: pd.DataFrame, contract: Contract) -> Examples:
     """Features and labels of labelled rows."""
     classes = {name: code for code, name in enumerate(contract.target.classes)}
-    labels = rows[contract.target.column].map(classes).to_numpy("int64")
+    labels = rows[contract.target.column].map(classes).to_numpy().astype(np.int64)
     return Examples(features(rows, contract), labels)
 
 

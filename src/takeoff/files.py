@@ -75,7 +75,7 @@ def read_rows(path: Path) -> pd.DataFrame:
             f"{path.as_posix()} {problem}. Delete it and run `dvc repro` to make it again."
         ) from None
     # An index that pandas stored in the file is a column of the data like any other.
-    return table.to_pandas(ignore_metadata=True)
+    return pd.DataFrame(table.to_pandas(ignore_metadata=True))
 
 
 def sha256(path: Path) -> str:

@@ -19,7 +19,6 @@ MODEL_FILE = "model.onnx"
 CARD_FILE = "model.json"
 OUTPUT = "probabilities"
 
-Columns = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -73,13 +72,13 @@ def session_of(model: Path | bytes, threads: int = 1) -> ort.InferenceSession:
         raise TakeoffError(f"{name} is not a readable ONNX file ({type(error).__name__}).") from None
 
 
-def predict(session: ort.InferenceSession, columns: Columns) -> npt.NDArray[np.float32]:
+def predict(session: ort.InferenceSession, columns: Any) -> npt.NDArray[np.float32]:
     """Probability of each class.
 
     Args:
         session: of a shipped model.
-        columns: one array of shape (n,) or (n, 1) per contract column: float32 with NaN where missing,
-            or object (str) with "" where missing. A pandas frame made by `takeoff.features` fits too.
+        columns: by name, as a mapping or a pandas frame: one array of shape (n,) or (n, 1) per contract column: float32 with NaN where missing,
+            or object (str) with "" where missing.
 
     Returns:
         float32, shape (n, classes), rows sum to 1.

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from takeoff.bootstrap import Estimate, interval
 from takeoff.evaluation import HIGHER_IS_BETTER
-from takeoff.params import Floor, Release
+from takeoff.params import Floor, Metric, Release
 
 Outcome = Literal["released", "refused", "unchanged"]
 
@@ -114,7 +114,7 @@ def _winner(candidates: Sequence[Judged], comparisons: Sequence[Comparison]) -> 
     return next(each for each in candidates if each.name == name)
 
 
-def _floor_checks(winner: Judged, floors: Mapping[str, Floor]) -> list[Check]:
+def _floor_checks(winner: Judged, floors: Mapping[Metric, Floor]) -> list[Check]:
     checks = []
     for name, floor in floors.items():
         measured = winner.metrics[name]

@@ -36,7 +36,7 @@ def describe(contract: Contract, params: Params) -> Group:
         f"Champion: [bold]{winner}[/], version {release['version']} ({state[release['outcome']]})",
         f"Why: {release['why']}.",
         table,
-        _next_steps(package["tag"]),
+        _next_steps(package["bento"]),
     )
 
 

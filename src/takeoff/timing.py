@@ -32,7 +32,7 @@ def time_model(session: InferenceSession, features: pd.DataFrame) -> Timing:
     one = _feed(session, features.iloc[:1])
     return Timing(
         one_row_us=_median(lambda: session.run([OUTPUT], one), CALLS_OF_ONE) * 1e6,
-        many_rows_ms=_median(lambda: predict(session, many), CALLS_OF_MANY) * 1e3,  # type: ignore[arg-type]
+        many_rows_ms=_median(lambda: predict(session, many), CALLS_OF_MANY) * 1e3,
     )
 
 

@@ -45,6 +45,9 @@ class Network(nn.Module):
         settings: widths and dropout.
     """
 
+    mean: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(
         self, sizes: list[int], mean: torch.Tensor, scale: torch.Tensor, classes: int, settings: Settings
     ) -> None:
@@ -156,7 +159,7 @@ def _train_epoch(
     network.train()
     order = torch.randperm(len(labels), generator=generator).to(labels.device)
     total = torch.zeros((), device=labels.device)
-    for batch in order.split(settings.batch_rows):
+    for batch in torch.split(order, settings.batch_rows):
         hidden = torch.rand(len(batch), codes.shape[1], generator=generator) < HIDDEN_CATEGORIES
         seen = codes[batch].masked_fill(hidden.to(codes.device), 0)
         loss = nn.functional.cross_entropy(network.logits(seen, numbers[batch]), labels[batch])

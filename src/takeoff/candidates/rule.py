@@ -75,7 +75,7 @@ def _shares(fit: Examples, values: Values, classes: int, prior_rows: float) -> n
     counts = np.zeros((cells, classes))
     np.add.at(counts, (_cells(fit.features, values), fit.labels), 1)
     overall = counts.sum(axis=0) / counts.sum()
-    return (counts + prior_rows * overall) / (counts.sum(axis=1, keepdims=True) + prior_rows)
+    return np.asarray((counts + prior_rows * overall) / (counts.sum(axis=1, keepdims=True) + prior_rows))
 
 
 def _graph(values: Values, shares: npt.NDArray[np.float64], contract: Contract) -> onnx.ModelProto:
