@@ -77,8 +77,8 @@ def predict(session: ort.InferenceSession, columns: Any) -> npt.NDArray[np.float
 
     Args:
         session: of a shipped model.
-        columns: by name, as a mapping or a pandas frame: one array of shape (n,) or (n, 1) per contract column: float32 with NaN where missing,
-            or object (str) with "" where missing.
+        columns: by name, as a mapping or a pandas frame: one array of shape (n,) or (n, 1) per contract
+            column: float32 with NaN where missing, or object (str) with "" where missing.
 
     Returns:
         float32, shape (n, classes), rows sum to 1.

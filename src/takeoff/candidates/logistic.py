@@ -14,7 +14,6 @@ from takeoff.export import from_sklearn
 from takeoff.features import Examples
 from takeoff.settings import Settings as Base
 
-
 FAR = 1e30  # a number that no contract allows, and that float32 can hold
 
 
