@@ -1,0 +1,1 @@
+"""The packaged service: what a Bento runs."""

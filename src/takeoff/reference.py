@@ -1,0 +1,137 @@
+"""What drift is measured against: a profile of the rows that the released model was fitted on.
+
+A profile holds, per column and per class probability, what PSI, Wasserstein and Jensen-Shannon distances
+are computed from. Counts of two profiles made with the same edges add up.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from takeoff.contract import Contract
+
+PROFILE_FILE = "profile.json"
+SAMPLE_FILE = "sample.parquet"
+
+Profile = dict[str, Any]
+Values = npt.NDArray[np.floating]
+
+
+def profile(rows: pd.DataFrame, probabilities: Values, contract: Contract, bins: int) -> Profile:
+    """Profile of labelled rows and of what the model says of them.
+
+    Args:
+        rows: contract rows, numbers finite or missing.
+        probabilities: float32, shape (n, classes), in the order of the contract's classes.
+        contract: what a row is.
+        bins: most bins of a number; fewer where values repeat.
+
+    Returns:
+        Values fit for JSON: `rows`, `classes` (rows by class), `columns` and `predictions` (profiles by
+        column and by class; see `profile_number` and `profile_category`).
+    """
+    classes = contract.target.classes
+    truth = rows[contract.target.column].value_counts()
+    return {
+        "rows": len(rows),
+        "classes": {name: int(truth.get(name, 0)) for name in classes},
+        "columns": {
+            name: profile_number(rows[name].to_numpy("float64", na_value=np.nan), bins)
+            if column.is_number
+            else profile_category(rows[name])
+            for name, column in contract.columns.items()
+        },
+        "predictions": {
+            name: profile_number(probabilities[:, i].astype("float64"), bins)
+            for i, name in enumerate(classes)
+        },
+    }
+
+
+def profile_number(values: Values, bins: int) -> Profile:
+    """Profile of a number: rows, missing, mean, std (of the population), min, max, bin edges and counts.
+
+    Args:
+        values: float64, shape (n,), NaN where missing.
+        bins: most bins. Edges are quantiles, and a value that fills a bin has one to itself.
+
+    Returns:
+        `edges` are values that occur, one more than `counts`, none of which is 0; see `count_in_bins`.
+        Where every value is missing, both are empty and the moments are None.
+    """
+    present = values[~np.isnan(values)]
+    counted = {"type": "number", "rows": len(values), "missing": len(values) - len(present)}
+    if len(present) == 0:
+        return counted | dict.fromkeys(("mean", "std", "min", "max")) | {"edges": [], "counts": []}
+    edges = _edges(present, bins)
+    return counted | {
+        "mean": _steady(present.mean()),
+        "std": _steady(present.std()),
+        "min": edges[0],
+        "max": edges[-1],
+        "edges": edges,
+        "counts": count_in_bins(present, edges).tolist(),
+    }
+
+
+def profile_category(values: pd.Series) -> Profile:
+    """Profile of a category: rows, missing, and counts by value, in the order of the values."""
+    counts = values.value_counts()
+    return {
+        "type": "category",
+        "rows": len(values),
+        "missing": int(values.isna().sum()),
+        "counts": {str(name): int(counts[name]) for name in sorted(counts.index)},
+    }
+
+
+def count_in_bins(values: Values, edges: Sequence[float]) -> npt.NDArray[np.int64]:
+    """Count values per bin of a profile.
+
+    Args:
+        values: shape (n,), none missing.
+        edges: of the profile, ascending. Bin i holds edges[i] <= value < edges[i + 1]; the first and
+            the last bin are open, so that a value which the reference never saw is counted as well.
+
+    Returns:
+        int64, shape (len(edges) - 1,).
+    """
+    bins = np.searchsorted(np.asarray(edges[1:-1]), values, side="right")
+    return np.bincount(bins, minlength=len(edges) - 1).astype("int64")
+
+
+def sample(
+    rows: pd.DataFrame, probabilities: Values, contract: Contract, size: int, seed: int
+) -> pd.DataFrame:
+    """Rows drawn without replacement, in their order, with label and the probability of each class.
+
+    Returns:
+        At most `size` rows: the contract's columns and `probability_<class>` (float32).
+    """
+    names = [f"probability_{name}" for name in contract.target.classes]
+    predicted = pd.DataFrame(probabilities, index=rows.index, columns=names)
+    # concat, unlike assign, never writes over a column of the same name.
+    everything = pd.concat([rows[contract.all_columns], predicted], axis=1)
+    return everything.sample(min(size, len(rows)), random_state=seed).sort_index().reset_index(drop=True)
+
+
+def _edges(present: Values, bins: int) -> list[float]:
+    """Starts of the bins, which are quantiles, and the maximum.
+
+    A value that fills a bin alone repeats among the quantiles. Its bin ends where the next value begins,
+    so that rows which leave that value are seen; the repetitions have saved the bins that this takes.
+    """
+    distinct = np.unique(present)
+    quantiles = np.quantile(present, np.arange(bins) / bins, method="inverted_cdf")
+    starts, repetitions = np.unique(quantiles, return_counts=True)
+    following = np.searchsorted(distinct, starts[repetitions > 1]) + 1
+    starts = np.union1d(starts, distinct[following[following < len(distinct)]])
+    return [*starts.tolist(), float(distinct[-1])]
+
+
+def _steady(value: float) -> float:
+    """Nine significant digits: the last ones of a sum depend on the processor."""
+    return float(f"{value:.9g}")
