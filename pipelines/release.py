@@ -16,7 +16,7 @@ from takeoff.features import examples
 from takeoff.model import CARD_FILE, MODEL_FILE
 from takeoff.params import Params
 from takeoff.registry import Registry, Version
-from takeoff.release import Decision, Judged, decide
+from takeoff.release import Decision, Judged, decide, figure
 from takeoff.split import periods
 from takeoff.stage import read_config, run, show
 
@@ -116,10 +116,10 @@ def _table(decision: Decision, champion: Version | None) -> Table:
     for each in decision.comparisons:
         behind = each.behind_best
         table.add_row(
-            f"candidate: {each.name}, upkeep {each.upkeep:,.0f} a year",
-            f"{behind.value:,.4g} [{behind.low:,.4g}, {behind.high:,.4g}] behind the best",
+            f"candidate: {each.name}, upkeep {figure(each.upkeep)} a year",
+            f"{figure(behind.value)} [{figure(behind.low)}, {figure(behind.high)}] behind the best",
             "interval reaches 0",
-            "equal" if each.within_noise else "behind",
+            each.standing,
         )
     table.add_section()
     for check in decision.checks:

@@ -11,6 +11,7 @@ from takeoff.evaluation import HIGHER_IS_BETTER
 from takeoff.params import Floor, Metric, Release
 
 Outcome = Literal["released", "refused", "unchanged"]
+Standing = Literal["equal", "behind", "misses a floor"]
 
 
 class Judged(NamedTuple):
@@ -44,12 +45,19 @@ class Check(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A candidate against the best one: positive is worse, in units of the release metric."""
+    """A candidate against the best one.
+
+    Attributes:
+        name: of the candidate.
+        upkeep: money a year to keep it alive.
+        behind_best: in units of the release metric; positive is worse.
+        standing: equal to the best within the noise, behind it, or out of the running.
+    """
 
     name: str
     upkeep: float
     behind_best: Estimate
-    within_noise: bool
+    standing: Standing
 
 
 class Decision(NamedTuple):
@@ -76,11 +84,7 @@ def decide(
     Returns:
         released if every check passes, unchanged if the winner already serves, refused otherwise.
     """
-    # One that misses a floor can win only where all do, so that the table says what is missing.
-    sound = [
-        each for each in candidates if all(check.passed for check in _floor_checks(each, settings.floors))
-    ]
-    comparisons = _compare(sound or candidates, settings, confidence)
+    comparisons = _compare(candidates, settings, confidence)
     winner = _winner(candidates, comparisons)
     checks = [
         *_floor_checks(winner, settings.floors),
@@ -88,10 +92,12 @@ def decide(
     ]
     if champion and champion.onnx_sha256 != winner.onnx_sha256:
         checks += _champion_checks(winner, champion, settings, confidence)
-    failed = [check.name for check in checks if not check.passed]
+    failed = [
+        f"{check.name} ({check.measured}; required: {check.required})" for check in checks if not check.passed
+    ]
     if failed:
         outcome: Outcome = "refused"
-        why = f"{winner.name} does not pass: {'; '.join(failed)}"
+        why = f"{winner.name} fails on {'; '.join(failed)}"
     elif champion and champion.onnx_sha256 == winner.onnx_sha256:
         outcome, why = "unchanged", f"{winner.name}, byte for byte the champion, is still the best choice"
     else:
@@ -100,18 +106,32 @@ def decide(
 
 
 def _compare(candidates: Sequence[Judged], settings: Release, confidence: float) -> tuple[Comparison, ...]:
-    """Every candidate against the one with the best measured value, cheapest first."""
-    best = min(candidates, key=lambda each: _loss(each, settings)[0])
+    """Every candidate against the one with the best measured value, cheapest first.
+
+    One that misses a floor can win only where all do, so that the gate's table says what is missing.
+    """
+    sound = [each.name for each in candidates if _reaches_floors(each, settings)]
+    running = sound or [each.name for each in candidates]
+    best = min(
+        (each for each in candidates if each.name in running), key=lambda each: _loss(each, settings)[0]
+    )
     found = []
     for each in candidates:
         behind = interval(_loss(each, settings) - _loss(best, settings), confidence)
-        found.append(Comparison(each.name, each.upkeep, behind, behind.low <= 0))
+        standing: Standing = "equal" if behind.low <= 0 else "behind"
+        if each.name not in running:
+            standing = "misses a floor"
+        found.append(Comparison(each.name, each.upkeep, behind, standing))
     return tuple(sorted(found, key=lambda each: (each.upkeep, each.behind_best.value)))
 
 
 def _winner(candidates: Sequence[Judged], comparisons: Sequence[Comparison]) -> Judged:
-    name = next(each.name for each in comparisons if each.within_noise)
+    name = next(each.name for each in comparisons if each.standing == "equal")
     return next(each for each in candidates if each.name == name)
+
+
+def _reaches_floors(judged: Judged, settings: Release) -> bool:
+    return all(check.passed for check in _floor_checks(judged, settings.floors))
 
 
 def _floor_checks(winner: Judged, floors: Mapping[Metric, Floor]) -> list[Check]:
@@ -122,7 +142,7 @@ def _floor_checks(winner: Judged, floors: Mapping[Metric, Floor]) -> list[Check]
             required, passed = f"at least {floor.min:g}", measured >= floor.min
         else:
             required, passed = f"at most {floor.max:g}", measured <= float(floor.max or 0)
-        checks.append(Check(f"floor: {_words(name)}", f"{measured:.4g}", required, passed))
+        checks.append(Check(f"floor: {_words(name)}", figure(measured), required, passed))
     return checks
 
 
@@ -145,9 +165,9 @@ def _champion_checks(winner: Judged, champion: Judged, settings: Release, confid
     cheaper = winner.upkeep < champion.upkeep
     checks = [
         Check(
-            f"better than the champion ({champion.name}), or not worse and cheaper",
-            f"{_shown(gain)}; upkeep {winner.upkeep:,.0f} against {champion.upkeep:,.0f}",
-            "gain above the noise, or within it at less upkeep",
+            f"against the champion ({champion.name})",
+            f"{_shown(gain)}, upkeep {figure(winner.upkeep)} for {figure(champion.upkeep)}",
+            "gain above the noise, or within it and cheaper",
             better or (not_worse and cheaper),
         )
     ]
@@ -157,7 +177,7 @@ def _champion_checks(winner: Judged, champion: Judged, settings: Release, confid
         passed = measured >= allowed if settings.metric in HIGHER_IS_BETTER else measured <= allowed
         side = "at least" if settings.metric in HIGHER_IS_BETTER else "at most"
         checks.append(
-            Check(f"slice {key[0]} = {key[1]}", f"{measured:,.4g}", f"{side} {allowed:,.4g}", passed)
+            Check(f"slice {key[0]} = {key[1]}", figure(measured), f"{side} {figure(allowed)}", passed)
         )
     return checks
 
@@ -177,7 +197,7 @@ def _loss(judged: Judged, settings: Release) -> npt.NDArray[np.float64]:
 
 
 def _reason(winner: Judged, comparisons: Sequence[Comparison], settings: Release) -> str:
-    equals = [each.name for each in comparisons if each.within_noise and each.name != winner.name]
+    equals = [each.name for each in comparisons if each.standing == "equal" and each.name != winner.name]
     if equals:
         return (
             f"{winner.name} has the lowest upkeep of those that cannot be told apart by "
@@ -191,4 +211,9 @@ def _words(name: str) -> str:
 
 
 def _shown(estimate: Estimate) -> str:
-    return f"gain {estimate.value:,.4g} [{estimate.low:,.4g}, {estimate.high:,.4g}]"
+    return f"gain {figure(estimate.value)} [{figure(estimate.low)}, {figure(estimate.high)}]"
+
+
+def figure(number: float) -> str:
+    """Four digits, or as many as stand before the point."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
