@@ -1,0 +1,80 @@
+# How the project is started. A bare `make` lists the commands; each sets up what it needs first.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+# Free disk that the set-up asks for. The CUDA build of torch, where pip finds that one, takes twice as much.
+NEEDED_GB ?= 5
+PORT ?= 5000
+
+# Relative, so that no recipe breaks on a space in the project's own path.
+BIN := .venv/bin
+
+export PYTHON NEEDED_GB
+# DVC's stages say `python`: it has to be this project's.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONUNBUFFERED := 1
+# Tools that would report on their use.
+export DVC_NO_ANALYTICS := 1
+export BENTOML_DO_NOT_TRACK := True
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' Makefile
+
+.PHONY: run
+run: setup  ## data to released, packaged model: does what has changed, then sums up
+	@$(BIN)/python -m dvc repro
+	@$(BIN)/takeoff summary
+
+.PHONY: test
+test: setup  ## all tests
+	@$(BIN)/python -m pytest
+
+.PHONY: test-quick
+test-quick: setup  ## the tests that take no more than a few seconds each
+	@$(BIN)/python -m pytest -m "not slow"
+
+.PHONY: lint
+lint: setup  ## style, formatting, types, and notebooks without outputs
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy
+	@git ls-files -z -- '*.ipynb' | xargs -0 -r $(BIN)/python -m nbstripout --verify
+
+.PHONY: bench
+bench: setup  ## time and memory against the limits; writes reports/benchmarks/
+	@$(BIN)/python -m tests.benchmarks.pipeline
+
+.PHONY: serve
+serve: setup  ## serve the champion's Bento
+	@$(BIN)/takeoff serve
+
+.PHONY: mlflow
+mlflow: setup  ## browse runs and model versions on http://127.0.0.1:5000 (PORT=... for another port)
+	@test -f mlruns/mlflow.db || { echo "No runs are recorded yet. Run \`make run\` first." >&2; exit 1; }
+	@$(BIN)/python -m mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db --host 127.0.0.1 --port $(PORT)
+
+.PHONY: setup
+setup:  ## make .venv from requirements.lock, if it is not there or out of date
+	@bash setup.sh
+	@$(if $(filter setup,$(MAKECMDGOALS)),echo "Ready: .venv holds what requirements.lock lists.",:)
+
+.PHONY: hooks
+hooks: setup  ## check every commit before git makes it
+	@$(BIN)/python -m pre_commit install
+
+.PHONY: lock
+lock:  ## write requirements.lock anew, with the newest versions that pyproject.toml allows
+	@bash setup.sh lock
+
+# What holds history stays: mlruns/, .bentoml/, .remote/ and DVC's cache. So does data of your own.
+.PHONY: clean
+clean:  ## remove .venv and what the pipeline made; runs, releases, Bentos and DVC's cache stay
+	@rm -rf .venv src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf data/raw/rows.parquet data/production/rows.parquet data/checked data/split data/quarantine models
+	@find reports -mindepth 1 -maxdepth 1 ! -name benchmarks -exec rm -rf {} +
+	@find pipelines src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "Removed. History is still in mlruns/, .bentoml/, .remote/ and .dvc/cache/."
