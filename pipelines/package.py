@@ -1,9 +1,8 @@
 """Stage `package`: the released model as a Bento in the store, and each known to the other by name."""
 
-from takeoff import files, packaging
+from takeoff import files, packaging, paths
 from takeoff.errors import TakeoffError
 from takeoff.model import MODEL_FILE
-from takeoff.paths import RELEASED
 from takeoff.registry import Registry
 from takeoff.stage import HERE, read_config, run
 
@@ -11,14 +10,14 @@ from takeoff.stage import HERE, read_config, run
 def main() -> None:
     contract, _ = read_config()
     bento = packaging.describe(contract, HERE)
-    onnx_sha256 = bento.hashes[(RELEASED / MODEL_FILE).as_posix()]
+    onnx_sha256 = bento.hashes[(paths.RELEASED / MODEL_FILE).as_posix()]
     registry = Registry(contract.name)
 
     number = _version(registry, onnx_sha256)
     built = packaging.ensure_built(bento, {"model_version": number, "onnx_sha256": onnx_sha256}, HERE)
     registry.tag_bento(onnx_sha256, bento.tag)
 
-    files.write_json(packaging.PACKAGE_REPORT, {"bento": bento.tag, "files": dict(bento.hashes)})
+    files.write_json(paths.PACKAGE_REPORT, {"bento": bento.tag, "files": dict(bento.hashes)})
     print(f"{'Built' if built else 'Already in the store:'} {bento.tag}, version {number} of the model.")
 
 

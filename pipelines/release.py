@@ -116,7 +116,7 @@ def _table(decision: Decision, champion: Version | None) -> Table:
     for each in decision.comparisons:
         behind = each.behind_best
         table.add_row(
-            f"candidate: {each.name}, upkeep {figure(each.upkeep)} a year",
+            f"candidate: {each.name}, upkeep {figure(each.upkeep)}",
             f"{figure(behind.value)} [{figure(behind.low)}, {figure(behind.high)}] behind the best",
             "interval reaches 0",
             each.standing,

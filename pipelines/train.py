@@ -101,8 +101,8 @@ def _summary(name: str, trained: Trained, seconds: float) -> str:
     return (
         f"{name}: on validation ROC AUC {metrics['validation_roc_auc']:.4f}, "
         f"log loss {metrics['validation_log_loss']:.4f}. ONNX {len(trained.onnx) / 1024:,.0f} KiB, "
-        f"differs from the fitted model by at most {parity['largest_difference']:.1e} on {parity['rows']:,} rows, "
-        f"no decision flipped. {seconds:.0f} s."
+        f"differs from the fitted model by at most {parity['largest_difference']:.1e} on "
+        f"{parity['rows']:,} rows, no decision flipped. {seconds:.0f} s."
     )
 
 

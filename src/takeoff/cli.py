@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from takeoff.errors import TakeoffError
-from takeoff.stage import read_config, run, show
+from takeoff.stage import HERE, read_config, run, show
 
 app = typer.Typer(
     help="Takeoff: look at what was released, and take a release back. Run it in the project folder.",
@@ -30,14 +30,14 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Serve the champion's Bento until Ctrl-C."""
-    from takeoff.packaging import serve_bento
+    from takeoff.packaging import serve as serve_bento
     from takeoff.registry import Registry
 
     contract, _ = read_config()
     champion = Registry(contract.name).champion()
     if champion is None or champion.bento is None:
         raise TakeoffError("There is no packaged champion to serve yet. Run `make run` first.")
-    serve_bento(champion.bento, host, port)
+    raise typer.Exit(serve_bento(champion.bento, host, port, HERE))
 
 
 @app.command()

@@ -20,7 +20,6 @@ CARD_FILE = "model.json"
 OUTPUT = "probabilities"
 
 
-
 @dataclass(frozen=True)
 class Model:
     """A loaded model.

@@ -26,7 +26,6 @@ from takeoff.files import read_json, sha256
 from takeoff.model import CARD_FILE, MODEL_FILE
 from takeoff.reference import PROFILE_FILE
 
-PACKAGE_REPORT = paths.MODELS / "package.json"
 CARD = (paths.RELEASED / CARD_FILE).as_posix()
 REQUIREMENTS = Path("serving") / "requirements.txt"
 SERVICE = "serving.service:Predictor"
@@ -119,6 +118,28 @@ def bento_folder(store: Path, tag: str) -> Path:
     """Where BentoML keeps a Bento inside its home."""
     name, version = tag.split(":")
     return store / "bentos" / name / version
+
+
+def serve(tag: str, host: str, port: int, project: Path) -> int:
+    """Serve a Bento of the store until it is stopped; the exit code of the server.
+
+    Raises:
+        TakeoffError: the store does not hold it.
+    """
+    store = store_folder(project)
+    if not bento_folder(store, tag).is_dir():
+        raise TakeoffError(
+            f"The Bento {tag} is not in the store. Run `python -m pipelines.package`, which builds the "
+            f"one of the released model, or copy it back into {STORE_VARIABLE}."
+        )
+    command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", host, "--port", str(port)]
+    environment = os.environ | {STORE_VARIABLE: str(store), "BENTOML_DO_NOT_TRACK": "True"}
+    with subprocess.Popen(command, env=environment) as server:
+        while True:
+            try:
+                return server.wait()
+            except KeyboardInterrupt:  # the server gets it too, and ends when it has answered
+                continue
 
 
 def _sources(project: Path) -> dict[str, Path]:

@@ -93,11 +93,11 @@ def decide(
     if champion and champion.onnx_sha256 != winner.onnx_sha256:
         checks += _champion_checks(winner, champion, settings, confidence)
     failed = [
-        f"{check.name} ({check.measured}; required: {check.required})" for check in checks if not check.passed
+        f"{check.name}: {check.measured} (required: {check.required})" for check in checks if not check.passed
     ]
     if failed:
         outcome: Outcome = "refused"
-        why = f"{winner.name} fails on {'; '.join(failed)}"
+        why = f"{winner.name} does not pass: {'; '.join(failed)}"
     elif champion and champion.onnx_sha256 == winner.onnx_sha256:
         outcome, why = "unchanged", f"{winner.name}, byte for byte the champion, is still the best choice"
     else:

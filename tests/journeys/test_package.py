@@ -125,7 +125,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Packed]:
         card = files.read_json(paths.CANDIDATES / CANDIDATE / model.CARD_FILE)
         Registry(CONTRACT.name).register(card["onnx_sha256"], card)
         package.main()
-        report = files.read_json(packaging.PACKAGE_REPORT)
+        report = files.read_json(paths.PACKAGE_REPORT)
         yield Packed(folder, store, packaging.bento_folder(store, report["bento"]), report)
 
 
@@ -144,23 +144,23 @@ def test_bento_and_model_version_name_each_other(packed: Packed) -> None:
 
 @pytest.mark.slow
 def test_packaging_again_builds_nothing(packed: Packed, capsys: pytest.CaptureFixture[str]) -> None:
-    before = packed.bento.stat().st_ino, packaging.PACKAGE_REPORT.read_bytes()
+    before = packed.bento.stat().st_ino, paths.PACKAGE_REPORT.read_bytes()
 
     package.main()
 
-    assert (packed.bento.stat().st_ino, packaging.PACKAGE_REPORT.read_bytes()) == before
+    assert (packed.bento.stat().st_ino, paths.PACKAGE_REPORT.read_bytes()) == before
     assert "Already in the store" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_a_store_that_lost_the_bento_gets_the_same_one_again(packed: Packed) -> None:
-    report = packaging.PACKAGE_REPORT.read_bytes()
+    report = paths.PACKAGE_REPORT.read_bytes()
     shutil.rmtree(packed.store)
 
     package.main()
 
     assert bento_yaml(packed)["version"] == packed.bento.name
-    assert packaging.PACKAGE_REPORT.read_bytes() == report
+    assert paths.PACKAGE_REPORT.read_bytes() == report
 
 
 @pytest.mark.slow

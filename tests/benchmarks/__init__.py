@@ -1,0 +1,1 @@
+"""Benchmarks: figures and ratios, each measured in one run beside its target."""

@@ -1,0 +1,215 @@
+"""`make bench`: the pipeline against its limits, in one run on one machine.
+
+Works in a fresh clone of the last commit in a temporary folder, so that nothing made earlier helps, and
+writes reports/benchmarks/pipeline.md. A missed target is written beside its figure and does not stop it.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from takeoff import paths
+
+PROJECT = Path(__file__).resolve().parents[2]
+REPORT = Path("reports") / "benchmarks" / "pipeline.md"
+REPRO = [sys.executable, "-m", "dvc", "repro"]
+BARE = [sys.executable, "-m", "tests.benchmarks.bare"]
+SAMPLE_SECONDS = 0.05
+
+MOST_SECONDS = 300
+MOST_GIB = 4.0
+MOST_TIMES_BARE = 1.5
+MOST_NOTHING_SECONDS = 3.0
+LEAST_ROC_AUC = 0.74
+MOST_CALIBRATION_ERROR = 0.03
+MOST_ONE_ROW_US = 100
+
+
+class Run(NamedTuple):
+    """Wall time of a command, and the most memory that it and its children held at once."""
+
+    seconds: float
+    peak_gib: float
+
+
+class Line(NamedTuple):
+    """One row of the report."""
+
+    what: str
+    target: str
+    measured: str
+    met: bool
+
+
+def main() -> None:
+    """Run everything, write the report, print it."""
+    with tempfile.TemporaryDirectory(prefix="takeoff bench ") as temporary:
+        clone = Path(temporary) / "project"
+        subprocess.run(["git", "clone", "-q", str(PROJECT), str(clone)], check=True)
+        lines, stages = _measure(clone)
+    text = _report(lines, stages)
+    (PROJECT / REPORT).parent.mkdir(parents=True, exist_ok=True)
+    (PROJECT / REPORT).write_text(text, encoding="utf-8")
+    print(text)
+
+
+def _measure(clone: Path) -> tuple[list[Line], dict[str, float]]:
+    say("1 of 5: the bare script")
+    bare = [_run(BARE, clone)]
+    say("2 of 5: the whole pipeline, from nothing")
+    first = _run(REPRO, clone)
+    lock = (clone / "dvc.lock").read_text(encoding="utf-8")
+    say("3 of 5: the bare script again")
+    bare.append(_run(BARE, clone))
+    say("4 of 5: the whole pipeline again, forced")
+    forced = _run([*REPRO, "--force"], clone)
+    same = (clone / "dvc.lock").read_text(encoding="utf-8") == lock
+    say("5 of 5: the pipeline with nothing to do, three times")
+    nothing = sorted(_run(REPRO, clone).seconds for _ in range(3))[1]
+
+    release = json.loads((clone / paths.RELEASE_REPORT).read_text(encoding="utf-8"))
+    winner = release["winner"]
+    timing = json.loads((clone / paths.TIMING_REPORT).read_text(encoding="utf-8"))[winner]
+    auc, error = (release["metrics"][name] for name in ("roc_auc", "calibration_error"))
+    ratio = min(first.seconds, forced.seconds) / min(each.seconds for each in bare)
+    peak = max(first.peak_gib, forced.peak_gib)
+    lines = [
+        _at_most("the whole pipeline, from nothing", first.seconds, MOST_SECONDS, "s"),
+        _at_most("its peak memory, all processes together", peak, MOST_GIB, "GiB"),
+        _at_most("its time against the bare script's (best of two each)", ratio, MOST_TIMES_BARE, "x"),
+        _at_most("`dvc repro` with nothing changed (median of three)", nothing, MOST_NOTHING_SECONDS, "s"),
+        Line("`dvc.lock` after `dvc repro --force`", "unchanged", "unchanged" if same else "changed", same),
+        Line(
+            f"winner ({winner}), test split: ROC AUC",
+            f"at least {LEAST_ROC_AUC}",
+            f"{auc['value']:.4f} [{auc['low']:.4f}, {auc['high']:.4f}]",
+            auc["value"] >= LEAST_ROC_AUC,
+        ),
+        Line(
+            f"winner ({winner}), test split: expected calibration error",
+            f"at most {MOST_CALIBRATION_ERROR}",
+            f"{error['value']:.4f} [{error['low']:.4f}, {error['high']:.4f}]",
+            error["value"] <= MOST_CALIBRATION_ERROR,
+        ),
+        _at_most("one row through the winner's ONNX (median)", timing["one_row_us"], MOST_ONE_ROW_US, "us"),
+    ]
+    seconds = {"bare script": min(each.seconds for each in bare), "pipeline, forced": forced.seconds}
+    return lines, seconds
+
+
+def _at_most(what: str, measured: float, most: float, unit: str) -> Line:
+    return Line(what, f"at most {most:g} {unit}", f"{measured:.2f} {unit}", measured <= most)
+
+
+def _run(command: list[str], folder: Path) -> Run:
+    """Run a command to its end, watching the memory of its whole tree.
+
+    Raises:
+        SystemExit: it failed; its output stands above.
+    """
+    environment = os.environ | {"PYTHONPATH": str(folder / "src"), "PATH": _path_with_python()}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+    watch = _Watch(process.pid)
+    code = process.wait()
+    seconds = time.perf_counter() - started
+    peak = watch.stop()
+    if code:
+        raise SystemExit(f"{' '.join(command[1:])} failed with exit code {code}; nothing was written.")
+    say(f"   {seconds:.1f} s, {peak:.2f} GiB")
+    return Run(seconds, peak)
+
+
+class _Watch(threading.Thread):
+    """Samples the resident memory of a process and its descendants."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.pid, self.peak, self.ended = pid, 0, threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self.ended.wait(SAMPLE_SECONDS):
+            self.peak = max(self.peak, _resident(self.pid))
+
+    def stop(self) -> float:
+        """End watching; the peak in GiB."""
+        self.ended.set()
+        self.join()
+        return self.peak / 2**30
+
+
+def _resident(pid: int) -> int:
+    total = 0
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    for process in family:
+        try:
+            total += process.memory_info().rss
+        except psutil.Error:  # it ended between the two calls
+            continue
+    return total
+
+
+def _path_with_python() -> str:
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
+def _report(lines: list[Line], seconds: dict[str, float]) -> str:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    missed = sum(not line.met for line in lines)
+    return "\n".join(
+        [
+            "# The pipeline against its limits",
+            "",
+            f"Made by `make bench` at commit {commit} on {_machine()}. "
+            + ("Every target is met." if not missed else f"{missed} of {len(lines)} targets are missed."),
+            "",
+            "| what | target | measured | |",
+            "|---|---|---|---|",
+            *(
+                f"| {each.what} | {each.target} | {each.measured} | {'met' if each.met else '**missed**'} |"
+                for each in lines
+            ),
+            "",
+            "Seconds in the same run: "
+            + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+            + ".",
+            "",
+        ]
+    )
+
+
+def _machine() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in (cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else "").splitlines()
+        if line.startswith("model name")
+    ]
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} cores ({names[0] if names else platform.machine()}), {memory:.0f} GiB"
+
+
+def say(text: str) -> None:
+    """Progress, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
