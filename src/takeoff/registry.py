@@ -9,24 +9,24 @@ import hashlib
 import json
 import logging
 import os
-import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version as installed
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
+from takeoff.address import check_answers, without_password
 from takeoff.errors import TakeoffError
 from takeoff.history import Record
 from takeoff.model import CARD_FILE, MODEL_FILE
 
-# MLflow reads these once, when it is imported.
+# MLflow reads the first of these when it is imported. Two tries of 7 s: a server that falls silent in the
+# middle of a stage is given up within 15 s too, where MLflow's own 8 tries of 120 s would take an hour.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
@@ -41,7 +41,8 @@ from mlflow.models import infer_signature
 from sqlalchemy.exc import SQLAlchemyError
 
 STORE = Path("mlruns")
-CONNECT_SECONDS = 5.0
+# What MLflow, its database and the network raise where nobody made a mistake in the code.
+EXPECTED = (MlflowException, SQLAlchemyError, OSError)
 CHAMPION, PREVIOUS = "champion", "previous"
 SHA_TAG, CARD_TAG, BENTO_TAG, RECORD_TAG = "onnx_sha256", "card", "bento_tag", "record"
 
@@ -90,11 +91,11 @@ class Registry:
         self.name = name
         self.uri = tracking_uri()
         _quiet()
-        _check_answers(self.uri)
+        check_answers(self.uri)
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
-        self.client = MlflowClient(self.uri, self.uri)
         with self._plain_errors():
+            self.client = MlflowClient(self.uri, self.uri)
             self.experiment = self._experiment(name)
             self.decisions = self._experiment(f"{name}-history")
 
@@ -113,7 +114,8 @@ class Registry:
                 self._log_data(run_id, run)
                 self._log_model(run_id, run)
             except BaseException:
-                self.client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+                with suppress(*EXPECTED):  # what went wrong first is what has to be said
+                    self.client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
                 raise
             self.client.set_terminated(run_id, end_time=int(run.ended * 1000))
         return str(run_id)
@@ -155,7 +157,7 @@ class Registry:
             content = (Path(source) / MODEL_FILE).read_bytes()
         if hashlib.sha256(content).hexdigest() != wanted.onnx_sha256:
             raise TakeoffError(
-                f"The file of version {wanted.number} in MLflow at {self.uri} is not the one that was "
+                f"The file of version {wanted.number} in MLflow at {without_password(self.uri)} is not the one that was "
                 f"released. Restore the artifact store from a backup, or roll back to another version."
             )
         return content
@@ -176,7 +178,7 @@ class Registry:
             )
             if not runs or not runs[0].outputs.model_outputs:
                 raise TakeoffError(
-                    f"MLflow at {self.uri} has no training run of {card['candidate']} (ONNX "
+                    f"MLflow at {without_password(self.uri)} has no training run of {card['candidate']} (ONNX "
                     f"{onnx_sha256[:12]}); its model came from a cache or another store. "
                     f"Run `python -m pipelines.train {card['candidate']}`, then `dvc repro`."
                 )
@@ -241,7 +243,7 @@ class Registry:
         found = self.version_with(onnx_sha256)
         if found is None:
             raise TakeoffError(
-                f"MLflow at {self.uri} has no version of the released model (ONNX {onnx_sha256[:12]}). "
+                f"MLflow at {without_password(self.uri)} has no version of the released model (ONNX {onnx_sha256[:12]}). "
                 f"Run `dvc repro --force release`."
             )
         with self._plain_errors():
@@ -311,7 +313,7 @@ class Registry:
         """Turn what MLflow, its database or the network raise into one line."""
         try:
             yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except EXPECTED as error:
             raise TakeoffError(_in_words(error, self.uri)) from None
 
 
@@ -329,29 +331,9 @@ def _version(found: ModelVersion) -> Version:
     return Version(str(found.version), tags[SHA_TAG], json.loads(tags[CARD_TAG]), tags.get(BENTO_TAG))
 
 
-def _check_answers(uri: str) -> None:
-    """Raise a TakeoffError unless something listens where the address points."""
-    parts = urlsplit(uri)
-    if parts.scheme in ("", "file", "sqlite"):
-        return
-    port = parts.port or {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}.get(
-        parts.scheme.split("+")[0]
-    )
-    if parts.hostname is None or port is None:
-        raise TakeoffError(f"MLFLOW_TRACKING_URI={_without_password(uri)} is not an address MLflow knows.")
-    try:
-        socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise TakeoffError(
-            f"The MLflow server at {_without_password(uri)} does not answer ({reason}). Start it, or correct "
-            f"or unset MLFLOW_TRACKING_URI."
-        ) from None
-
-
 def _in_words(error: Exception, uri: str) -> str:
     text = str(error)
-    where = f"MLflow at {_without_password(uri)}"
+    where = f"MLflow at {without_password(uri)}"
     if "database is locked" in text:
         return f"{where}: its database is locked by another process. Let that one end, then run this again."
     if "Can't locate revision" in text or "out-of-date database schema" in text:
@@ -360,15 +342,8 @@ def _in_words(error: Exception, uri: str) -> str:
     return f"{where} failed: {first[:300]}"
 
 
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@")
-
-
 def _quiet() -> None:
-    """Leave only what a person has to act on."""
+    """Leave only what a person has to act on: MLflow logs stack traces of errors that it raises as well."""
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="mlflow")
