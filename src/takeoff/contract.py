@@ -6,8 +6,10 @@ Imports nothing heavy: the packaged service reads the contract too.
 import hashlib
 import json
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, model_validator
 
@@ -62,6 +64,18 @@ class Time(Settings):
     column: str
     zone: str
 
+    @model_validator(mode="after")
+    def _zone_exists(self) -> "Time":
+        try:
+            ZoneInfo(self.zone)
+        except (KeyError, ValueError):
+            # A small container may hold no time zones at all; nothing that runs there needs one.
+            if known := sorted(available_timezones()):
+                near = get_close_matches(self.zone, known, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else "names look like Europe/Berlin."
+                raise ValueError(f"there is no time zone '{self.zone}'; {hint}") from None
+        return self
+
 
 class Target(Settings):
     """The truth, and when it is known."""
@@ -91,6 +105,16 @@ class Costs(Settings):
     currency: str
     per: str
     errors: tuple[ErrorCost, ...]
+
+    @model_validator(mode="after")
+    def _each_error_costs_once(self) -> "Costs":
+        pairs = [(each.truth, each.decision) for each in self.errors]
+        for truth, decision in pairs:
+            if truth == decision:
+                raise ValueError(f"deciding '{decision}' when it is true is no error")
+            if pairs.count((truth, decision)) > 1:
+                raise ValueError(f"deciding '{decision}' when '{truth}' is true has two costs")
+        return self
 
 
 class Bound(Settings):

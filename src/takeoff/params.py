@@ -12,6 +12,7 @@ from takeoff.settings import Settings, nearest, parse, read_yaml
 
 PARAMS_FILE = "params.yaml"
 
+MOST_MONTHS = 1200  # a century: beyond it, counting back may leave the calendar
 Positive = Annotated[int, Field(gt=0)]
 Metric = Literal["cost", "log_loss", "brier", "roc_auc", "average_precision", "calibration_error"]
 
@@ -32,8 +33,8 @@ class Window(Settings):
 class Split(Settings):
     """Months counted back from the end of the window."""
 
-    test_months: Positive
-    validation_months: Positive
+    test_months: Annotated[int, Field(gt=0, le=MOST_MONTHS)]
+    validation_months: Annotated[int, Field(gt=0, le=MOST_MONTHS)]
 
 
 class Candidate(Settings):
@@ -159,6 +160,12 @@ def _check_candidates(params: Params) -> None:
             raise TakeoffError(
                 f"{PARAMS_FILE}: '{name}' competes but has no settings under 'candidates'; "
                 f"{nearest(name, list(params.candidates))}"
+            )
+    for name in params.release.beats:
+        if name not in params.compete:
+            raise TakeoffError(
+                f"{PARAMS_FILE}: release.beats: '{name}' does not compete, so nothing can beat it; "
+                f"{nearest(name, list(params.compete))}"
             )
     if repeated := [name for name in params.compete if params.compete.count(name) > 1]:
         raise TakeoffError(f"{PARAMS_FILE}: compete: '{repeated[0]}' stands twice.")

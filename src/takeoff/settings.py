@@ -1,6 +1,8 @@
 """Read YAML into frozen models: the one way configuration enters, and the one way it is refused."""
 
 import difflib
+import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -38,6 +40,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be parsed"
         raise TakeoffError(f"{path.name} is not valid YAML{where}: {problem}.") from None
+    except ValueError as error:  # a plain value that looks like a date or a number, but is none
+        raise TakeoffError(f"{path.name} holds a value that YAML cannot read: {error}.") from None
     if not isinstance(content, dict):
         raise TakeoffError(f"{path.name} must be a mapping of keys to values, but holds something else.")
     return content
@@ -76,8 +80,13 @@ def _explain(model: type[BaseModel], problem: Any, file: str, key: str) -> str:
         return f"{file}: unknown key '{where}'; {nearest(location[-1], _keys_at(model, problem['loc'][:-1]))}"
     if problem["type"] == "missing":
         return f"{file}: key '{where}' is missing."
-    message = problem["msg"].removeprefix("Value error, ")
     given = problem.get("input")
+    if problem["type"] == "literal_error":
+        allowed = nearest(str(given), re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
+        if location[-1] == "[key]":  # a mapping whose keys are limited
+            return f"{file}: unknown key '{where.removesuffix('.[key]')}'; {allowed}"
+        return f"{file}: {where}: '{given}' is not allowed; {allowed}"
+    message = problem["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(given, dict | list | BaseModel) else f" (given: {given!r})"
     return f"{file}: {where or 'the file'}: {message}{shown}"
 
@@ -90,7 +99,8 @@ def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
             field = current.model_fields.get(str(part))
             current = field.annotation if field else None
         else:  # inside a mapping or a list: the part is a name or a number, the value's type follows
-            current = get_args(current)[-1] if get_args(current) else None
+            inner = [each for each in get_args(current) if each is not ...]  # tuple[X, ...]
+            current = inner[-1] if inner else None
         current = _model_in(current)
     if isinstance(current, type) and issubclass(current, BaseModel):
         return list(current.model_fields)
@@ -113,6 +123,10 @@ def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[An
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key is no plain value", key_node.start_mark
+            )
         if key in seen:
             raise yaml.constructor.ConstructorError(
                 None, None, f"the key '{key}' stands twice", key_node.start_mark
