@@ -91,35 +91,48 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         TakeoffError: the disk is full or the folder cannot be written; `path` is then as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise TakeoffError(
-            f"{path.as_posix()} could not be written: {error.strerror}. What was there before is untouched."
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _saying_why_not(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder anew: `fill` writes into a temporary one, which then takes its place."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    """Make a folder anew: `fill` writes into a temporary one, which then takes its place.
+
+    Raises:
+        TakeoffError: the disk is full or the folder cannot be written; `folder` is then as it was.
+    """
+    with _saying_why_not(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+        old = temporary.with_suffix(".old")
+        try:
+            temporary.chmod(0o755)
+            fill(temporary)
+            if folder.exists():
+                folder.replace(old)
+            temporary.replace(folder)
+        finally:
+            if old.exists() and not folder.exists():  # stopped between the two moves
+                old.replace(folder)
+            for rest in (temporary, old):
+                shutil.rmtree(rest, ignore_errors=True)
+
+
+@contextmanager
+def _saying_why_not(path: Path) -> Iterator[None]:
     try:
-        temporary.chmod(0o755)
-        fill(temporary)
-        if folder.exists():
-            old = temporary.with_suffix(".old")
-            folder.replace(old)
-            temporary.replace(folder)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        yield
+    except OSError as error:
+        raise TakeoffError(
+            f"{path.as_posix()} could not be written: {error.strerror or error}. "
+            "What was there before is untouched."
+        ) from None
 
 
 def _missing(path: Path) -> TakeoffError:
