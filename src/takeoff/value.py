@@ -8,7 +8,7 @@ import numpy.typing as npt
 from takeoff.contract import Contract
 
 # Thresholds that are tried. A fixed grid: the minimum over every observed probability would follow noise.
-THRESHOLDS = np.linspace(0.001, 0.999, 999)
+THRESHOLDS = np.arange(1, 1000) / 1000
 PER_ROWS = 1000  # money is given for this many rows
 
 
@@ -29,8 +29,12 @@ def cost_matrix(contract: Contract) -> npt.NDArray[np.float64]:
 
 
 def decide(probabilities: npt.NDArray[np.floating], threshold: float) -> npt.NDArray[np.int64]:
-    """Class of each row, shape (n,): the event (last class) from the threshold up."""
-    return (probabilities[:, -1] >= threshold).astype("int64")
+    """Class of each row, shape (n,): the event (last class) from the threshold up.
+
+    Compares in float64, as the curve and a plain number in the service do: in float32 the threshold itself
+    would be rounded, and a row right at it decided differently.
+    """
+    return (probabilities[:, -1].astype("float64") >= threshold).astype("int64")
 
 
 def costs(
@@ -67,4 +71,4 @@ def best_threshold(
     """The threshold with the lowest cost on these rows; the middle one where several are equal."""
     curve = cost_curve(labels, probabilities, matrix)
     lowest = np.flatnonzero(curve.costs == curve.costs.min())
-    return float(np.round(curve.thresholds[lowest[len(lowest) // 2]], 3))
+    return float(curve.thresholds[lowest[len(lowest) // 2]])
