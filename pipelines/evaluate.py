@@ -22,6 +22,7 @@ def main() -> None:
     validation = examples(files.read_rows(paths.split_rows("validation")), contract)
     rows = files.read_rows(paths.split_rows("test"))
     test = examples(rows, contract)
+    evaluation.check_classes("test", test.labels, contract)
     models = {name: model.load(paths.CANDIDATES / name) for name in params.compete}
     thresholds = {name: _threshold(each, validation, contract) for name, each in models.items()}
     scored = {

@@ -1,6 +1,8 @@
 """Stage `release`: hold the candidates against the gate and the champion; act on what it says."""
 
+import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +15,7 @@ from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
 from takeoff.evaluation import METRICS, Scored
 from takeoff.features import examples
+from takeoff.history import Record
 from takeoff.model import CARD_FILE, MODEL_FILE
 from takeoff.params import Params
 from takeoff.registry import Registry, Version
@@ -26,8 +29,8 @@ def main() -> None:
     registry = Registry(contract.name)
     rows = files.read_rows(paths.split_rows("test"))
     evaluated = files.read_json(paths.EVALUATION_REPORT)
-    cards = {name: _released_card(name, evaluated[name], params, contract) for name in params.compete}
-    contents = {name: (paths.CANDIDATES / name / MODEL_FILE).read_bytes() for name in params.compete}
+    cards = {name: _released_card(name, evaluated, params, contract) for name in params.compete}
+    contents = {name: _content(card) for name, card in cards.items()}
     champion = _comparable(registry.champion(), contract)
 
     resamples = bootstrap.resample(rows, contract, params.evaluation.resamples, params.seed)
@@ -53,13 +56,30 @@ def _released_card(
     name: str, evaluated: dict[str, Any], params: Params, contract: Contract
 ) -> dict[str, Any]:
     """What ``model.json`` says of a candidate once its threshold and its test are known."""
-    period = periods(params, contract)["test"]
+    if name not in evaluated:
+        raise TakeoffError(
+            f"{paths.EVALUATION_REPORT.as_posix()} says nothing of candidate {name}. "
+            f"Run `dvc repro`, which measures it first."
+        )
+    period, found = periods(params, contract)["test"], evaluated[name]
     return {
         **files.read_json(paths.CANDIDATES / name / CARD_FILE),
-        "decision": {"threshold": evaluated["threshold"], "costs": contract.costs.model_dump(mode="json")},
-        "test": {"start": period.start.isoformat(), "end": period.end.isoformat(), "rows": evaluated["rows"]},
-        "metrics": evaluated["metrics"],
+        "decision": {"threshold": found["threshold"], "costs": contract.costs.model_dump(mode="json")},
+        "test": {"start": period.start.isoformat(), "end": period.end.isoformat(), "rows": found["rows"]},
+        "metrics": found["metrics"],
     }
+
+
+def _content(card: dict[str, Any]) -> bytes:
+    """The ONNX file of a candidate, which must be the one that its card is about."""
+    path = paths.CANDIDATES / card["candidate"] / MODEL_FILE
+    content = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(content).hexdigest() != card["onnx_sha256"]:
+        raise TakeoffError(
+            f"{path.as_posix()} is not the file that training wrote. "
+            f"Run `dvc repro --force train@{card['candidate']}`, then `dvc repro`."
+        )
+    return content
 
 
 def _comparable(champion: Version | None, contract: Contract) -> Version | None:
@@ -165,14 +185,20 @@ def _release(registry: Registry, decision: Decision, card: dict[str, Any], repor
     report["version"] = version.number
     serving = registry.champion()
     before = serving.number if serving else None
-    if before == version.number and before in history.champions(registry.history()):
+    records = registry.history()
+    if before == version.number and history.champions(records)[-1:] == [before]:
         print(f"Unchanged: version {version.number} ({decision.winner}) stays champion.")
     else:
-        previous = before if before != version.number else None
+        previous = before if before != version.number else _before(version.number, records)
         entry = history.record("release", decision.why, version.number, before, _numbers(report))
         registry.promote(version, previous, entry, {"release.json": _text(report)})
         print(f"Released: version {version.number} ({decision.winner}) is champion.")
     files.write_json(paths.RELEASE_REPORT, report)
+
+
+def _before(version: str, records: Sequence[Record]) -> str | None:
+    """The champion before this version; its own release may have been cut off after the alias moved."""
+    return next((each for each in reversed(history.champions(records)) if each != version), None)
 
 
 def _numbers(report: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pandas as pd
 from takeoff import value
 from takeoff.bootstrap import Estimate, Resamples, interval
 from takeoff.contract import Contract
-from takeoff.params import Evaluation, Metric, Slice
+from takeoff.errors import TakeoffError
+from takeoff.params import PARAMS_FILE, Evaluation, Metric, Slice
 
 # The smaller the better, except for these.
 HIGHER_IS_BETTER: frozenset[Metric] = frozenset({"roc_auc", "average_precision"})
@@ -44,6 +45,16 @@ class Scored(NamedTuple):
     def only(self, mask: npt.NDArray[np.bool_]) -> "Scored":
         """The same for some of the rows."""
         return Scored(self.labels[mask], self.probabilities[mask], self.cost[mask])
+
+
+def check_classes(split: str, labels: Labels, contract: Contract) -> None:
+    """Raise a TakeoffError unless every class is among the labels of this split."""
+    present = {contract.target.classes[code] for code in np.unique(labels)}
+    if absent := [name for name in contract.target.classes if name not in present]:
+        raise TakeoffError(
+            f"The {split} split ({len(labels):,} rows) has no row of class '{absent[0]}': there is nothing "
+            f"to tell apart. Move window or split in {PARAMS_FILE}, or look at what happened to the labels."
+        )
 
 
 def score(labels: Labels, probabilities: Probabilities, threshold: float, contract: Contract) -> Scored:

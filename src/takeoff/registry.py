@@ -157,8 +157,9 @@ class Registry:
             content = (Path(source) / MODEL_FILE).read_bytes()
         if hashlib.sha256(content).hexdigest() != wanted.onnx_sha256:
             raise TakeoffError(
-                f"The file of version {wanted.number} in MLflow at {without_password(self.uri)} is not the one that was "
-                f"released. Restore the artifact store from a backup, or roll back to another version."
+                f"The file of version {wanted.number} in MLflow at {without_password(self.uri)} is not the "
+                f"one that was released. Restore the artifact store from a backup, or roll back to another "
+                f"version."
             )
         return content
 
@@ -178,8 +179,8 @@ class Registry:
             )
             if not runs or not runs[0].outputs.model_outputs:
                 raise TakeoffError(
-                    f"MLflow at {without_password(self.uri)} has no training run of {card['candidate']} (ONNX "
-                    f"{onnx_sha256[:12]}); its model came from a cache or another store. "
+                    f"MLflow at {without_password(self.uri)} has no training run of {card['candidate']} "
+                    f"(ONNX {onnx_sha256[:12]}); its model came from a cache or another store. "
                     f"Run `python -m pipelines.train {card['candidate']}`, then `dvc repro`."
                 )
             logged = runs[0].outputs.model_outputs[0].model_id
@@ -243,8 +244,8 @@ class Registry:
         found = self.version_with(onnx_sha256)
         if found is None:
             raise TakeoffError(
-                f"MLflow at {without_password(self.uri)} has no version of the released model (ONNX {onnx_sha256[:12]}). "
-                f"Run `dvc repro --force release`."
+                f"MLflow at {without_password(self.uri)} has no version of the released model "
+                f"(ONNX {onnx_sha256[:12]}). Run `dvc repro --force release`."
             )
         with self._plain_errors():
             self.client.set_model_version_tag(self.name, found.number, BENTO_TAG, bento)

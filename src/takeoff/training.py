@@ -42,7 +42,7 @@ def train(name: str, fit: Examples, validation: Examples, params: Params, contra
             has no ONNX form, or the ONNX file does not say what the fitted object says.
     """
     for split, labels in (("fit", fit.labels), ("validation", validation.labels)):
-        _check_classes(split, labels, contract)
+        evaluation.check_classes(split, labels, contract)
     module = candidates.load(name)
     declared = params.candidates[name]
     settings = parse(module.Settings, declared.settings, PARAMS_FILE, f"candidates.{name}.settings")
@@ -114,12 +114,3 @@ def _seen(features: pd.DataFrame, contract: Contract) -> dict[str, Any]:
         if features[name].notna().any()
     }
     return {**values, **ranges}
-
-
-def _check_classes(split: str, labels: Any, contract: Contract) -> None:
-    present = {contract.target.classes[code] for code in np.unique(labels)}
-    if absent := [name for name in contract.target.classes if name not in present]:
-        raise TakeoffError(
-            f"The {split} split ({len(labels):,} rows) has no row of class '{absent[0]}': there is nothing "
-            f"to tell apart. Move window or split in {PARAMS_FILE}, or look at what happened to the labels."
-        )
