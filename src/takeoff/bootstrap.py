@@ -5,7 +5,8 @@ rows gives intervals that are too narrow (Kunsch 1989, block bootstrap). All mod
 same resamples, so differences between them are paired.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,7 @@ class Resamples(NamedTuple):
     days: npt.NDArray[np.int64]
     weights: Weights
 
-    def sums(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    def sums(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Sum over the rows of each resample.
 
         Args:
@@ -50,24 +51,30 @@ class Resamples(NamedTuple):
         return (self.weights @ np.stack(per_day, axis=1)).reshape(-1, *values.shape[1:])
 
     def grouped(
-        self, values: npt.NDArray[np.floating], group: npt.NDArray[np.int64]
+        self, values: npt.NDArray[Any], group: npt.NDArray[np.int64], groups: int
     ) -> npt.NDArray[np.float64]:
         """Sum of `values` by group in each resample.
 
         Args:
             values: shape (n,).
             group: int64, shape (n,), from 0.
+            groups: how many there are.
 
         Returns:
             float64, shape (resamples + 1, groups).
         """
-        shape = (self.weights.shape[1], int(group.max()) + 1)
+        shape = (self.weights.shape[1], groups)
         flat = np.bincount(self.days * shape[1] + group, weights=values, minlength=shape[0] * shape[1])
         return self.weights @ flat.reshape(shape)
 
     def first(self, count: int) -> "Resamples":
         """Only the first resamples, where many intervals are wanted and rough ones will do."""
         return Resamples(self.days, self.weights[: count + 1])
+
+    def in_parts(self, size: int) -> Iterator["Resamples"]:
+        """The same resamples, at most `size` at a time, in order."""
+        for start in range(0, len(self.weights), size):
+            yield Resamples(self.days, self.weights[start : start + size])
 
     def only(self, mask: npt.NDArray[np.bool_]) -> "Resamples":
         """The same resamples for some of the rows."""

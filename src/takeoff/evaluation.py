@@ -17,6 +17,7 @@ from takeoff.params import PARAMS_FILE, Evaluation, Metric, Slice
 HIGHER_IS_BETTER: frozenset[Metric] = frozenset({"roc_auc", "average_precision"})
 SMALLEST_PROBABILITY = 1e-7
 CURVE_POINTS = 200
+PART_RESAMPLES = 64  # worked on at once, so that the numbers stay in the processor's cache
 SLICE_RESAMPLES = 200  # there are many slices, and nothing is decided on their intervals
 
 Labels = npt.NDArray[np.int64]
@@ -65,20 +66,26 @@ def score(labels: Labels, probabilities: Probabilities, threshold: float, contra
 
 def roc_auc(scored: Scored, resamples: Resamples, bins: int) -> Draws:
     """Area under the ROC curve; ties count half (Hanley and McNeil 1982)."""
-    positive, negative = _by_falling_score(scored, resamples)
-    above = np.cumsum(positive, axis=1) - positive
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    wins = (negative * (above + positive / 2)).sum(axis=1)
-    return _ratio(wins, pairs)
+    # The wins of one day's positives against another day's negatives are counted once; a resample
+    # weighs them by how often it drew the two days.
+    wins = _wins_by_day(scored, resamples)
+    won = ((resamples.weights @ wins) * resamples.weights).sum(axis=1)
+    positives = resamples.sums(scored.labels == 1)
+    return _ratio(won, positives * resamples.sums(scored.labels == 0))
 
 
 def average_precision(scored: Scored, resamples: Resamples, bins: int) -> Draws:
     """Mean precision over the found positives, without interpolation."""
-    positive, negative = _by_falling_score(scored, resamples)
-    found = np.cumsum(positive, axis=1)
-    flagged = found + np.cumsum(negative, axis=1)
-    precision = _ratio(found, flagged)
-    return _ratio((positive * np.nan_to_num(precision)).sum(axis=1), positive.sum(axis=1))
+    # Precision counts only where a positive is found, so negatives join the next positive score below.
+    is_positive = scored.labels == 1
+    steps = np.unique(scored.event[is_positive])[::-1]
+    step = np.searchsorted(-steps, -scored.event)
+    reached = step < len(steps)
+    draws = [
+        _precision_draws(part.only(reached), step[reached], is_positive[reached])
+        for part in resamples.in_parts(PART_RESAMPLES)
+    ]
+    return _ratio(np.concatenate(draws), resamples.sums(is_positive))
 
 
 def log_loss(scored: Scored, resamples: Resamples, bins: int) -> Draws:
@@ -95,7 +102,7 @@ def brier(scored: Scored, resamples: Resamples, bins: int) -> Draws:
 def calibration_error(scored: Scored, resamples: Resamples, bins: int) -> Draws:
     """Expected calibration error over equally filled bins (Naeini et al. 2015)."""
     bin_of = equal_bins(scored.event, bins)
-    gaps = resamples.grouped(scored.event - scored.labels, bin_of)
+    gaps = resamples.grouped(scored.event - scored.labels, bin_of, bins)
     return _ratio(np.abs(gaps).sum(axis=1), resamples.sums(np.ones(len(bin_of))))
 
 
@@ -201,14 +208,30 @@ def equal_bins(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.int
     return np.searchsorted(edges, values, side="right").astype("int64")
 
 
-def _by_falling_score(scored: Scored, resamples: Resamples) -> tuple[Draws, Draws]:
-    """Positives and negatives at each distinct score, highest first, shape (resamples + 1, scores)."""
-    _, rising = np.unique(scored.event, return_inverse=True)
-    group = rising.max() - rising
-    return (
-        resamples.grouped(scored.labels.astype("float64"), group),
-        resamples.grouped(1.0 - scored.labels, group),
-    )
+def _wins_by_day(scored: Scored, resamples: Resamples) -> Draws:
+    """Pairs in which a day's positive scores above a day's negative, ties half; shape (days, days)."""
+    days = resamples.weights.shape[1]
+    is_positive = scored.labels == 1
+    positive, day_of_positive = scored.event[is_positive], resamples.days[is_positive]
+    wins = np.zeros((days, days))
+    for day in range(days):
+        negative = np.sort(scored.event[~is_positive & (resamples.days == day)])
+        below = np.searchsorted(negative, positive, side="left")
+        upto = np.searchsorted(negative, positive, side="right")
+        wins[:, day] = np.bincount(day_of_positive, (below + upto) / 2, minlength=days)
+    return wins
+
+
+def _precision_draws(
+    resamples: Resamples, step: npt.NDArray[np.int64], is_positive: npt.NDArray[np.bool_]
+) -> Draws:
+    """Sum of precision over the positives in each resample."""
+    steps = int(step.max()) + 1 if len(step) else 0
+    positive = resamples.grouped(is_positive, step, steps)
+    flagged = np.cumsum(resamples.grouped(np.ones(len(step)), step, steps), axis=1)
+    precision = np.cumsum(positive, axis=1)
+    precision /= np.maximum(flagged, 1)  # nothing flagged: nothing found either, 0 / 1
+    return np.asarray((positive * precision).sum(axis=1))
 
 
 def _running_counts(scored: Scored) -> tuple[Draws, Draws]:
@@ -225,7 +248,9 @@ def _groups(rows: pd.DataFrame, item: Slice, contract: Contract) -> "pd.Series[s
     """Name of the group of each row; missing where it is in none."""
     if item.column is None:
         local = rows[contract.time.column].dt.tz_convert(contract.time.zone)
-        return pd.Series(local.dt.strftime("%Y-%m"))
+        months = local.dt.year * 100 + local.dt.month
+        # Formatted once a month, not once a row.
+        return pd.Series(months.map({each: f"{each // 100}-{each % 100:02}" for each in months.unique()}))
     if item.edges is None:
         return pd.Series(rows[item.column])
     labels = [f"{low:02g} to {high:02g}" for low, high in zip(item.edges, item.edges[1:], strict=False)]
