@@ -34,15 +34,18 @@ import mlflow.onnx
 import onnx
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunStatus
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from sqlalchemy.exc import SQLAlchemyError
 
 STORE = Path("mlruns")
 # What MLflow, its database and the network raise where nobody made a mistake in the code.
 EXPECTED = (MlflowException, SQLAlchemyError, OSError)
+SCHEMA_ROWS = 1000
+DIGEST_DIGITS = 36  # the most that MLflow keeps
 CHAMPION, PREVIOUS = "champion", "previous"
 SHA_TAG, CARD_TAG, BENTO_TAG, RECORD_TAG = "onnx_sha256", "card", "bento_tag", "record"
 
@@ -265,11 +268,17 @@ class Registry:
             self.client.log_batch(run_id, metrics=by_step[start : start + 1000])
 
     def _log_data(self, run_id: str, run: TrainingRun) -> None:
+        # Of the first rows: MLflow looks at every value to infer a schema that the contract fixes anyway.
         data = mlflow.data.from_pandas(
-            run.rows, source=run.rows_file.as_posix(), name=run.rows_file.stem, digest=run.rows_sha256[:36]
+            run.rows.head(SCHEMA_ROWS),
+            source=run.rows_file.as_posix(),
+            name=run.rows_file.stem,
+            digest=run.rows_sha256[:DIGEST_DIGITS],
         )
-        with mlflow.start_run(run_id=run_id, log_system_metrics=False):
-            mlflow.log_input(data, context="training")
+        profile = {"num_rows": len(run.rows), "num_elements": run.rows.size}
+        described = Dataset(**{**data.to_dict(), "profile": json.dumps(profile)})
+        context = InputTag(MLFLOW_DATASET_CONTEXT, "training")
+        self.client.log_inputs(run_id, datasets=[DatasetInput(described, tags=[context])])
 
     def _log_model(self, run_id: str, run: TrainingRun) -> None:
         self.client.log_dict(run_id, dict(run.card), CARD_FILE)
