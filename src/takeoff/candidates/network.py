@@ -1,6 +1,7 @@
-"""A small PyTorch network: embeddings for categories, standardised numbers, early stopping."""
+"""Small PyTorch networks: embeddings for categories, standardised numbers, early stopping, averaged."""
 
 import copy
+from itertools import zip_longest
 from typing import Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ HIDDEN_CATEGORIES = 0.01
 class Settings(Base):
     """Shape of the network and pace of its training."""
 
+    members: int = Field(gt=0)
     hidden: tuple[int, ...] = Field(min_length=1)
     dropout: float = Field(ge=0, lt=1)
     learning_rate: float = Field(gt=0)
@@ -84,41 +86,69 @@ class Network(nn.Module):
         return torch.softmax(self.logits(codes, numbers), dim=1)
 
 
+class Ensemble(nn.Module):
+    """The mean prediction of networks that differ in their random start (Lakshminarayanan et al. 2017)."""
+
+    def __init__(self, members: list[Network]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, codes: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Probabilities, as `Network` gives them."""
+        return torch.stack([member(codes, numbers) for member in self.members]).mean(dim=0)
+
+
 Arrays = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def fit(fit: Examples, validation: Examples, settings: Settings, contract: Contract, seed: int) -> Fitted:
-    """Train with AdamW and keep the weights of the epoch with the lowest log loss on validation.
+    """Train each member with AdamW, keep its weights of the epoch with the lowest log loss on validation.
 
     Raises:
         TakeoffError: the loss became NaN or infinite, or a GPU was asked for and is not there.
     """
     device = _device(settings.device)
-    torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
     vocabularies = {name: sorted(set(fit.features[name])) for name in contract.categories}
     mean, scale = _moments(fit.features[contract.numbers].to_numpy("float32"))
     sizes = [len(known) + 1 for known in vocabularies.values()]
-    network = Network(sizes, mean, scale, len(contract.target.classes), settings).to(device)
-    steps = _train(
-        network,
-        _arrays(fit, vocabularies, contract, device),
-        _arrays(validation, vocabularies, contract, device),
-        settings,
-        seed,
-    )
-    network = network.cpu().eval()
+    learn, check = (_arrays(rows, vocabularies, contract, device) for rows in (fit, validation))
+    members: list[Network] = []
+    losses: list[list[dict[str, float]]] = []
+    for member in range(settings.members):
+        torch.manual_seed(seed + member)
+        network = Network(sizes, mean, scale, len(contract.target.classes), settings).to(device)
+        title = f"network {member + 1} of {settings.members}"
+        losses.append(_train(network, learn, check, settings, seed + member, title))
+        members.append(network)
+    ensemble = Ensemble(members).cpu().eval()
 
     def predict(features: pd.DataFrame) -> npt.NDArray[np.floating]:
         with torch.inference_mode():
             codes, numbers = _inputs(features, vocabularies, contract)
-            return np.asarray(network(codes, numbers).numpy())
+            return np.asarray(ensemble(codes, numbers).numpy())
 
-    return Fitted(predict=predict, to_onnx=lambda: from_torch(network, vocabularies, contract), steps=steps)
+    return Fitted(
+        predict=predict,
+        to_onnx=lambda: from_torch(ensemble, vocabularies, contract),
+        steps=_by_epoch(losses),
+    )
+
+
+def _by_epoch(losses: list[list[dict[str, float]]]) -> list[dict[str, float]]:
+    """The members' losses side by side; one that stopped early is missing in later epochs."""
+    return [
+        {
+            f"{name}_{place}": value
+            for place, each in enumerate(epoch, start=1)
+            for name, value in each.items()
+        }
+        for epoch in zip_longest(*losses, fillvalue={})
+    ]
 
 
 def _train(
-    network: Network, fit: Arrays, validation: Arrays, settings: Settings, seed: int
+    network: Network, fit: Arrays, validation: Arrays, settings: Settings, seed: int, title: str
 ) -> list[dict[str, float]]:
     """Train in place, end with the best epoch's weights, return the log losses by epoch."""
     optimizer = torch.optim.AdamW(
@@ -128,7 +158,7 @@ def _train(
     steps: list[dict[str, float]] = []
     best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), np.inf, 0
     # disable=None: a bar in a terminal, nothing in a log file.
-    bar = tqdm(range(1, settings.epochs + 1), desc="network", unit="epoch", disable=None)
+    bar = tqdm(range(1, settings.epochs + 1), desc=title, unit="epoch", disable=None)
     for epoch in bar:
         loss = _train_epoch(network, fit, optimizer, settings, generator)
         validation_loss = _log_loss(network, validation)
