@@ -1,10 +1,14 @@
 """What several folders of tests share: the real configuration, and real rows of a shrunk window."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+# Small models gain nothing from threads, and threads that wait for each other on a busy machine lose much.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pandas as pd
 import pytest
