@@ -104,3 +104,7 @@ def rollback(
 def main() -> None:
     """Entry point of the `takeoff` command."""
     run(lambda: app(standalone_mode=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""An engineer's day with `dvc repro`: from nothing to a package, again, refused, interrupted, shared."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from takeoff import files, packaging, paths
+from takeoff.contract import CONTRACT_FILE, read_contract
+from takeoff.params import PARAMS_FILE
+from takeoff.registry import BENTO_TAG
+from tests.conftest import PROJECT, shrink
+
+pytestmark = pytest.mark.slow
+
+DOWNSTREAM_OF_GATE = (paths.RELEASED, paths.REFERENCE, paths.PACKAGE_REPORT)
+
+
+def copy_project(folder: Path) -> None:
+    """The files that git knows or would take, as they are now, in a repository of their own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (PROJECT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(PROJECT / name, folder / name)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    left_out = ("MLFLOW_TRACKING_URI", "BENTOML_HOME")
+    return {name: value for name, value in os.environ.items() if name not in left_out} | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder / "src"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def command(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+    )
+
+
+def repro(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return command(folder, "dvc", "repro", *arguments)
+
+
+def change(file: Path, edit: Any) -> None:
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    edit(content)
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def shrink_to_a_quarter(params: dict[str, Any]) -> None:
+    """Three months and small models, which can't be as well calibrated as the real ones."""
+    shrink(params)
+    params["release"]["floors"]["calibration_error"]["max"] *= 3
+
+
+def contents(folder: Path, places: tuple[Path, ...]) -> dict[str, bytes]:
+    found = {}
+    for place in places:
+        for path in [folder / place, *(folder / place).rglob("*")]:
+            if path.is_file():
+                found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in a path with a space, whose pipeline has run once from nothing."""
+    folder = tmp_path_factory.mktemp("a new clone")
+    copy_project(folder)
+    change(folder / PARAMS_FILE, shrink_to_a_quarter)
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "A clone")
+    done = repro(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture
+def clone(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """`finished`, with its configuration put back and brought up to date when the test is over."""
+    before = {name: (finished / name).read_bytes() for name in (PARAMS_FILE, CONTRACT_FILE)}
+    yield finished
+    changed = False
+    for name, content in before.items():
+        changed |= (finished / name).read_bytes() != content
+        (finished / name).write_bytes(content)
+    if changed:
+        assert repro(finished).returncode == 0
+
+
+def champion(folder: Path) -> tuple[str, str | None]:
+    """Number and Bento of the champion, as MLflow has them."""
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{folder.as_posix()}/mlruns/mlflow.db"
+    found = MlflowClient(uri, uri).get_model_version_by_alias(read_contract(folder).name, "champion")
+    return str(found.version), found.tags.get(BENTO_TAG)
+
+
+def test_a_first_run_ends_with_a_champion_and_its_bento_that_name_each_other(clone: Path) -> None:
+    number, bento = champion(clone)
+
+    assert bento == files.read_json(clone / paths.PACKAGE_REPORT)["bento"]
+    stored = packaging.bento_folder(clone / packaging.DEFAULT_STORE, bento)
+    labels = yaml.safe_load((stored / "bento.yaml").read_text(encoding="utf-8"))["labels"]
+    assert labels["model_version"] == number
+
+
+def test_the_summary_names_the_winner_the_rule_and_where_to_look(clone: Path) -> None:
+    said = command(clone, "takeoff.cli", "summary").stdout
+
+    winner = files.read_json(clone / paths.RELEASE_REPORT)["winner"]
+    assert f"Champion: {winner}, version 1" in said
+    for hint in ("reports/checks/raw.html", "make mlflow", "make serve", "takeoff history"):
+        assert hint in said
+
+
+def test_with_nothing_changed_nothing_runs(clone: Path) -> None:
+    done = repro(clone)
+
+    assert done.returncode == 0
+    assert "Running stage" not in done.stdout
+
+
+def test_a_forced_run_gives_the_same_bytes_and_no_second_release(clone: Path) -> None:
+    lock = (clone / "dvc.lock").read_bytes()
+
+    done = repro(clone, "--force")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (clone / "dvc.lock").read_bytes() == lock
+    assert "Unchanged: version 1" in done.stdout
+
+
+def test_only_ingest_touches_production(clone: Path) -> None:
+    stages = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+    readers = [name for name, stage in stages.items() if any("production" in each for each in stage["deps"])]
+    users = [
+        path.name
+        for path in [*(clone / "pipelines").glob("*.py"), *(clone / "src").rglob("*.py")]
+        if "PRODUCTION_ROWS" in path.read_text(encoding="utf-8")
+    ]
+    assert readers == []
+    assert sorted(users) == ["ingest.py", "paths.py"]
+
+
+def test_a_refusal_exits_1_says_why_and_changes_nothing_downstream(clone: Path) -> None:
+    before, serving = contents(clone, DOWNSTREAM_OF_GATE), champion(clone)
+    change(clone / PARAMS_FILE, lambda params: params["release"]["floors"].update(roc_auc={"min": 0.99}))
+
+    done = repro(clone)
+
+    assert done.returncode != 0
+    assert "FAIL" in done.stdout
+    assert "floor: ROC AUC" in done.stderr
+    assert "at least 0.99" in done.stderr
+    assert "Version 1 stays champion" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert contents(clone, DOWNSTREAM_OF_GATE) == before
+    assert champion(clone) == serving
+    said = command(clone, "takeoff.cli", "history").stdout
+    assert "refusal" in said
+
+
+def test_a_broken_rule_stops_the_run_before_anything_is_trained(clone: Path) -> None:
+    trained = contents(clone, (paths.CANDIDATES, paths.CHECKED_ROWS))
+    change(clone / CONTRACT_FILE, lambda contract: contract["columns"]["temperature"].update(max=60))
+
+    done = repro(clone)
+
+    assert done.returncode != 0
+    assert "temperature" in done.stderr
+    assert "Running stage 'split'" not in done.stdout
+    assert contents(clone, (paths.CANDIDATES, paths.CHECKED_ROWS)) == trained
+
+
+def test_a_misspelt_key_is_refused_before_any_work(clone: Path) -> None:
+    change(clone / PARAMS_FILE, lambda params: params.update(sead=params["seed"]))
+
+    done = command(clone, "pipelines.ingest")
+
+    assert done.returncode == 1
+    assert done.stderr.strip() == "params.yaml: unknown key 'sead'; did you mean 'seed'?"
+
+
+def test_an_interrupt_in_training_leaves_no_half_model_and_the_next_run_finishes(clone: Path) -> None:
+    before = contents(clone, (paths.CANDIDATES,))
+    started = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "train@boosted"],
+        cwd=clone,
+        env=environment(clone),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert started.stdout
+    for line in started.stdout:
+        if "pipelines.train" in line:
+            break
+
+    os.killpg(started.pid, signal.SIGINT)
+    started.stdout.read()
+    started.wait()
+
+    assert contents(clone, (paths.CANDIDATES,)) == before
+    assert repro(clone).returncode == 0
+
+
+def test_data_and_models_can_be_pushed_and_pulled_at_once(clone: Path) -> None:
+    kept = contents(clone, (paths.SPLIT, paths.RELEASED))
+    assert command(clone, "dvc", "push").returncode == 0
+    for place in (paths.SPLIT, paths.RELEASED, Path(".dvc") / "cache"):
+        shutil.rmtree(clone / place)
+
+    done = command(clone, "dvc", "pull")
+
+    assert done.returncode == 0, done.stderr
+    assert contents(clone, (paths.SPLIT, paths.RELEASED)) == kept
