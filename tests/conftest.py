@@ -31,7 +31,9 @@ def shrink(params: dict[str, Any]) -> dict[str, Any]:
     settings = {name: each["settings"] for name, each in params["candidates"].items()}
     params["window"] = {"start": f"2013-{FIRST_MONTH:02}-01", "end": f"2013-{LAST_MONTH + 1:02}-01"}
     settings["boosted"].update(trees=15, patience=5, rows_per_leaf=50, learning_rate=0.2)
-    settings["network"].update(hidden=[16], epochs=3, batch_rows=256, learning_rate=0.01, device="cpu")
+    settings["network"].update(
+        members=2, hidden=[16], epochs=3, batch_rows=256, learning_rate=0.01, device="cpu"
+    )
     params["evaluation"].update(resamples=100, slice_rows=100)
     return params
 

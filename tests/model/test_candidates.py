@@ -133,8 +133,9 @@ def test_the_file_says_nothing_of_the_machine_it_was_made_on(
 ) -> None:
     content = trained(name).onnx
 
-    traces = [str(PROJECT), str(Path.home()), str(Path(onnx.__file__).parents[1]), socket.gethostname()]
-    traces += ["site-packages", ".py"] + ([getpass.getuser()] if len(getpass.getuser()) > 5 else [])
+    traces = [str(PROJECT), str(Path.home()), str(Path(onnx.__file__).parents[1]), "site-packages", ".py"]
+    # Short ones come up by chance among the bytes of weights.
+    traces += [name for name in (socket.gethostname(), getpass.getuser()) if len(name) > 5]
     assert [trace for trace in traces if trace.encode() in content] == []
     assert not onnx.load_from_string(content).metadata_props
 
@@ -247,11 +248,11 @@ def test_a_network_that_diverges_names_the_learning_rate(
 def test_a_network_keeps_the_epoch_that_was_best_on_validation(
     trained: Callable[[str], Trained], split_examples: Splits, small_params: Params, contract: Contract
 ) -> None:
-    restless = with_settings(small_params, "network", learning_rate=0.1, epochs=6, patience=6)
+    restless = with_settings(small_params, "network", members=1, learning_rate=0.1, epochs=6, patience=6)
 
     found = training.train("network", split_examples("fit"), split_examples("validation"), restless, contract)
 
-    losses = [each["validation_log_loss"] for each in found.steps]
+    losses = [each["validation_log_loss_1"] for each in found.steps]
     assert min(losses) < losses[-1]
     # Calibration lowers the log loss a little more, never the other way.
     assert found.metrics["validation_log_loss"] <= min(losses) + 1e-4
@@ -260,11 +261,11 @@ def test_a_network_keeps_the_epoch_that_was_best_on_validation(
 def test_a_network_stops_when_its_patience_ends(
     split_examples: Splits, small_params: Params, contract: Contract
 ) -> None:
-    hasty = with_settings(small_params, "network", learning_rate=0.2, epochs=30, patience=1)
+    hasty = with_settings(small_params, "network", members=1, learning_rate=0.2, epochs=30, patience=1)
 
     found = training.train("network", split_examples("fit"), split_examples("validation"), hasty, contract)
 
-    losses = [each["validation_log_loss"] for each in found.steps]
+    losses = [each["validation_log_loss_1"] for each in found.steps]
     assert len(losses) < 30
     assert losses[-1] >= min(losses[:-1])
 
