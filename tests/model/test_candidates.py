@@ -248,7 +248,7 @@ def test_a_network_that_diverges_names_the_learning_rate(
 def test_a_network_keeps_the_epoch_that_was_best_on_validation(
     trained: Callable[[str], Trained], split_examples: Splits, small_params: Params, contract: Contract
 ) -> None:
-    restless = with_settings(small_params, "network", members=1, learning_rate=0.1, epochs=6, patience=6)
+    restless = with_settings(small_params, "network", members=1, learning_rate=0.1, epochs=4, patience=4)
 
     found = training.train("network", split_examples("fit"), split_examples("validation"), restless, contract)
 

@@ -144,6 +144,12 @@ def test_an_interval_holds_the_middle_share_of_the_draws(params: Params) -> None
     assert found == pytest.approx((7.0, tail, 1 - tail), abs=1e-3)
 
 
+def test_the_measured_value_is_no_draw_of_its_own_interval() -> None:
+    found = bootstrap.interval(np.array([100.0, 0.0, 1.0]), 0.9)
+
+    assert found.value == 100 and found.high <= 1
+
+
 def test_draws_without_a_class_are_left_out_of_the_interval() -> None:
     found = bootstrap.interval(np.array([0.7, np.nan, 0.6, 0.8, np.nan]), 0.9)
 

@@ -72,6 +72,17 @@ def test_the_decision_at_the_chosen_threshold_costs_what_the_curve_said(
     assert decided.mean() == pytest.approx(cost_by_hand(*rows, threshold))
 
 
+def test_a_row_is_the_event_from_the_threshold_up_in_decision_and_curve_alike() -> None:
+    for place, threshold in enumerate(value.THRESHOLDS.tolist()):
+        event = np.array([threshold], dtype="float32")  # a little more or less than the threshold, or equal
+        answer, labels = np.column_stack([1 - event, event]), np.array([1])
+
+        decided = value.decide(answer, threshold)
+
+        assert decided == [int(float(event[0]) >= threshold)]
+        assert value.costs(labels, decided, MATRIX) == value.cost_curve(labels, answer, MATRIX).costs[place]
+
+
 @given(rows=answers())
 def test_no_threshold_costs_less_than_the_chosen_one(rows: tuple[np.ndarray, np.ndarray]) -> None:
     chosen = cost_by_hand(*rows, value.best_threshold(*rows, MATRIX))
