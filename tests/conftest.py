@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,13 @@ def shrink(params: dict[str, Any]) -> dict[str, Any]:
     )
     params["evaluation"].update(resamples=100, slice_rows=100)
     return params
+
+
+def run_stage(stage: Any, *arguments: str) -> None:
+    """A stage in this process, as from the command line in the current folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [stage.__name__, *arguments])
+        stage.main()
 
 
 @pytest.fixture(scope="session")
