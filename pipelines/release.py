@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
@@ -19,7 +20,7 @@ from takeoff.history import Record
 from takeoff.model import CARD_FILE, MODEL_FILE
 from takeoff.params import Params
 from takeoff.registry import Registry, Version
-from takeoff.release import Decision, Judged, decide, figure
+from takeoff.release import Decision, Judged, decide, figure, identity
 from takeoff.split import periods
 from takeoff.stage import read_config, run, show
 
@@ -107,7 +108,8 @@ def _judge(
     settings, metric = params.evaluation, METRICS[params.release.metric]
     return Judged(
         name=card["candidate"],
-        onnx_sha256=card["onnx_sha256"],
+        identity=identity(card),
+        contract_hash=card["contract_hash"],
         upkeep=card["upkeep"],
         metrics=evaluation.measure_once(scored, settings.calibration_bins),
         draws=metric(scored, resamples, settings.calibration_bins),
@@ -118,13 +120,13 @@ def _judge(
 def _slices(
     scored: Scored, rows: pd.DataFrame, params: Params, contract: Contract
 ) -> dict[tuple[str, str], float]:
-    """The release metric in every group of the critical slices."""
+    """The release metric in every group of the critical slices that holds both classes."""
     return {
         (name, group): evaluation.measure_once(scored.only(mask), params.evaluation.calibration_bins)[
             params.release.metric
         ]
         for name, group, mask in evaluation.slice_masks(rows, params.evaluation, contract)
-        if name in params.release.critical_slices
+        if name in params.release.critical_slices and len(np.unique(scored.labels[mask])) > 1
     }
 
 
@@ -181,7 +183,7 @@ def _refuse(registry: Registry, decision: Decision, report: dict[str, Any]) -> N
 
 def _release(registry: Registry, decision: Decision, card: dict[str, Any], report: dict[str, Any]) -> None:
     """Register the winner and make it champion, unless it is already and that is on record."""
-    version = registry.register(card["onnx_sha256"], card)
+    version = registry.register(card)
     report["version"] = version.number
     serving = registry.champion()
     before = serving.number if serving else None

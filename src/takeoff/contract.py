@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from difflib import get_close_matches
+from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -184,6 +185,12 @@ class Contract(Settings):
                     raise ValueError(
                         f"costs.errors: '{name}' is not a class; {nearest(name, list(self.target.classes))}"
                     )
+        priced = {(error.truth, error.decision) for error in self.costs.errors}
+        for truth, decision in permutations(self.target.classes, 2):
+            if (truth, decision) not in priced:
+                raise ValueError(
+                    f"costs.errors: nothing says what it costs to decide '{decision}' when '{truth}' is true"
+                )
         return self
 
 

@@ -1,8 +1,8 @@
 """MLflow: training runs, model versions, the champion and the history of decisions.
 
-The one module that imports MLflow. Runs and versions are found by the SHA-256 of the ONNX file, so nothing
-that DVC keeps has to name a run. The history is kept as runs of its own experiment: it lives where the
-registry lives, and outlasts every working copy.
+The one module that imports MLflow. Runs are found by the SHA-256 of their ONNX file and versions by what
+they release, so nothing that DVC keeps has to name a run or a version. The history is kept as runs of its
+own experiment: it lives where the registry lives, and outlasts every working copy.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from takeoff.address import check_answers, without_password
 from takeoff.errors import TakeoffError
 from takeoff.history import Record
 from takeoff.model import CARD_FILE, MODEL_FILE
+from takeoff.release import identity
 
 # MLflow reads the first of these when it is imported. Two tries of 7 s: a server that falls silent in the
 # middle of a stage is given up within 15 s too, where MLflow's own 8 tries of 120 s would take an hour.
@@ -47,7 +48,8 @@ EXPECTED = (MlflowException, SQLAlchemyError, OSError)
 SCHEMA_ROWS = 1000
 DIGEST_DIGITS = 36  # the most that MLflow keeps
 CHAMPION, PREVIOUS = "champion", "previous"
-SHA_TAG, CARD_TAG, BENTO_TAG, RECORD_TAG = "onnx_sha256", "card", "bento_tag", "record"
+SHA_TAG, IDENTITY_TAG, CARD_TAG = "onnx_sha256", "identity", "card"
+BENTO_TAG, RECORD_TAG = "bento_tag", "record"
 
 
 class TrainingRun(NamedTuple):
@@ -139,11 +141,11 @@ class Registry:
             )
         return _version(found[0]) if found else None
 
-    def version_with(self, onnx_sha256: str) -> Version | None:
-        """The newest version of this very ONNX file."""
+    def version_of(self, card: Mapping[str, Any]) -> Version | None:
+        """The version of this very release: same ONNX file, contract and decision."""
         with self._plain_errors():
             found = self.client.search_model_versions(
-                f"name = '{self.name}' and tag.{SHA_TAG} = '{onnx_sha256}'"
+                f"name = '{self.name}' and tag.{IDENTITY_TAG} = '{identity(card)}'"
             )
         return _version(max(found, key=lambda each: int(each.version))) if found else None
 
@@ -166,14 +168,15 @@ class Registry:
             )
         return content
 
-    def register(self, onnx_sha256: str, card: Mapping[str, Any]) -> Version:
-        """The version of this ONNX file, made from its training run unless it exists.
+    def register(self, card: Mapping[str, Any]) -> Version:
+        """The version of this release, made from its ONNX file's training run unless it exists.
 
         Raises:
             TakeoffError: no finished training run has logged this file.
         """
-        if existing := self.version_with(onnx_sha256):
+        if existing := self.version_of(card):
             return existing
+        onnx_sha256 = card["onnx_sha256"]
         with self._plain_errors():
             runs = self.client.search_runs(
                 [self.experiment],
@@ -194,7 +197,7 @@ class Registry:
                 self.client.get_logged_model(logged).artifact_location,
                 run_id=runs[0].info.run_id,
                 model_id=logged,
-                tags={SHA_TAG: onnx_sha256, CARD_TAG: json.dumps(card)},
+                tags={SHA_TAG: onnx_sha256, IDENTITY_TAG: identity(card), CARD_TAG: json.dumps(card)},
             )
         return _version(made)
 
@@ -238,21 +241,24 @@ class Registry:
                     break
         return [Record(**json.loads(run.data.tags[RECORD_TAG])) for run in found]
 
-    def tag_bento(self, onnx_sha256: str, bento: str) -> Version:
-        """Write a Bento's tag on the version of its ONNX file.
+    def released(self, card: Mapping[str, Any]) -> Version:
+        """The version of this release.
 
         Raises:
-            TakeoffError: the file is not registered.
+            TakeoffError: it is not registered.
         """
-        found = self.version_with(onnx_sha256)
+        found = self.version_of(card)
         if found is None:
             raise TakeoffError(
                 f"MLflow at {without_password(self.uri)} has no version of the released model "
-                f"(ONNX {onnx_sha256[:12]}). Run `dvc repro --force release`."
+                f"({card['candidate']}, ONNX {card['onnx_sha256'][:12]}). Run `dvc repro --force release`."
             )
+        return found
+
+    def tag_bento(self, released: Version, bento: str) -> None:
+        """Write a Bento's tag on its version."""
         with self._plain_errors():
-            self.client.set_model_version_tag(self.name, found.number, BENTO_TAG, bento)
-        return found._replace(bento=bento)
+            self.client.set_model_version_tag(self.name, released.number, BENTO_TAG, bento)
 
     def _log_values(self, run_id: str, run: TrainingRun) -> None:
         now = int(run.ended * 1000)

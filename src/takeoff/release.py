@@ -1,7 +1,9 @@
 """The release decision, as a pure function: which candidate, and may it serve."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,8 @@ class Judged(NamedTuple):
 
     Attributes:
         name: of the candidate.
-        onnx_sha256: which file it is.
+        identity: which release it would be; see `identity`.
+        contract_hash: of the contract that it was made under.
         upkeep: money a year to keep it alive.
         metrics: measured on the test split.
         draws: the release metric in each resample, the measured value first; float64, shape
@@ -28,7 +31,8 @@ class Judged(NamedTuple):
     """
 
     name: str
-    onnx_sha256: str
+    identity: str
+    contract_hash: str
     upkeep: float
     metrics: Mapping[str, float]
     draws: npt.NDArray[np.float64]
@@ -70,6 +74,19 @@ class Decision(NamedTuple):
     checks: tuple[Check, ...]
 
 
+def identity(card: Mapping[str, Any]) -> str:
+    """What makes a release this one and no other: the ONNX file, its contract, its threshold and costs.
+
+    Args:
+        card: what ``model.json`` says.
+
+    Returns:
+        The first 16 hex digits of a SHA-256.
+    """
+    parts = {name: card.get(name) for name in ("onnx_sha256", "contract_hash", "decision")}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def decide(
     candidates: Sequence[Judged], champion: Judged | None, settings: Release, confidence: float
 ) -> Decision:
@@ -90,7 +107,7 @@ def decide(
         *_floor_checks(winner, settings.floors),
         *_baseline_checks(winner, candidates, settings, confidence),
     ]
-    if champion and champion.onnx_sha256 != winner.onnx_sha256:
+    if champion and champion.identity != winner.identity:
         checks += _champion_checks(winner, champion, settings, confidence)
     failed = [
         f"{check.name}: {check.measured} (required: {check.required})" for check in checks if not check.passed
@@ -98,8 +115,8 @@ def decide(
     if failed:
         outcome: Outcome = "refused"
         why = f"{winner.name} does not pass: {'; '.join(failed)}"
-    elif champion and champion.onnx_sha256 == winner.onnx_sha256:
-        outcome, why = "unchanged", f"{winner.name}, byte for byte the champion, is still the best choice"
+    elif champion and champion.identity == winner.identity:
+        outcome, why = "unchanged", f"{winner.name}, just as it serves, is still the best choice"
     else:
         outcome, why = "released", _reason(winner, comparisons, settings)
     return Decision(outcome, winner.name, why, comparisons, tuple(checks))
@@ -163,12 +180,16 @@ def _champion_checks(winner: Judged, champion: Judged, settings: Release, confid
     gain = _gain(winner, champion, settings, confidence)
     better, not_worse = gain.low > 0, gain.high >= 0
     cheaper = winner.upkeep < champion.upkeep
+    # A champion made under another contract has to go, so equals may take its place.
+    outdated = winner.contract_hash != champion.contract_hash
     checks = [
         Check(
             f"against the champion ({champion.name})",
             f"{_shown(gain)}, upkeep {figure(winner.upkeep)} for {figure(champion.upkeep)}",
-            "gain above the noise, or within it and cheaper",
-            better or (not_worse and cheaper),
+            "no loss above the noise (it has another contract)"
+            if outdated
+            else "gain above the noise, or within it and cheaper",
+            better or (not_worse and (cheaper or outdated)),
         )
     ]
     for key in sorted(set(winner.slices) & set(champion.slices)):

@@ -122,8 +122,8 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Packed]:
         patch.setenv(packaging.STORE_VARIABLE, str(store))
         patch.setattr(sys, "argv", ["train", CANDIDATE])
         train.main()
-        card = files.read_json(paths.CANDIDATES / CANDIDATE / model.CARD_FILE)
-        Registry(CONTRACT.name).register(card["onnx_sha256"], card)
+        card = files.read_json(paths.RELEASED / model.CARD_FILE)
+        Registry(CONTRACT.name).register(card)
         package.main()
         report = files.read_json(paths.PACKAGE_REPORT)
         yield Packed(folder, store, packaging.bento_folder(store, report["bento"]), report)
@@ -135,7 +135,7 @@ def bento_yaml(packed: Packed) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_bento_and_model_version_name_each_other(packed: Packed) -> None:
-    version = Registry(CONTRACT.name).version_with(files.sha256(paths.RELEASED / model.MODEL_FILE))
+    version = Registry(CONTRACT.name).version_of(files.read_json(paths.RELEASED / model.CARD_FILE))
 
     assert version is not None
     assert version.bento == packed.report["bento"]

@@ -65,7 +65,7 @@ def template(split_project: Path, tmp_path_factory: pytest.TempPathFactory, cont
         for name in CANDIDATES:
             run_stage(train, name)
             card = files.read_json(paths.CANDIDATES / name / CARD_FILE)
-            version = registry.register(card["onnx_sha256"], {**card, "decision": {"threshold": 0.3}})
+            version = registry.register({**card, "decision": {"threshold": 0.3}})
             entry = history.record("release", f"{name} is better", version.number, before, {})
             registry.promote(version, before, entry, {})
             before = version.number
@@ -158,12 +158,12 @@ def test_a_file_that_changed_in_the_store_is_not_handed_out(live: Live) -> None:
 def test_registering_the_same_file_again_makes_no_second_version(live: Live) -> None:
     version = live.versions[0]
 
-    assert live.registry.register(version.onnx_sha256, version.card) == version
+    assert live.registry.register(version.card) == version
 
 
 def test_a_file_that_no_finished_run_has_logged_is_not_registered(live: Live) -> None:
     with pytest.raises(TakeoffError, match=r"no training run of rule .*python -m pipelines\.train rule"):
-        live.registry.register("0" * 64, {"candidate": "rule"})
+        live.registry.register({"candidate": "rule", "onnx_sha256": "0" * 64})
 
 
 # Rollback and history

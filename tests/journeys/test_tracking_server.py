@@ -137,7 +137,7 @@ def test_a_server_holds_runs_versions_and_history_instead_of_the_project(
 
     card = files.read_json(paths.CANDIDATES / "rule" / CARD_FILE)
     registry = Registry(contract.name)
-    version = registry.register(card["onnx_sha256"], card)
+    version = registry.register(card)
     registry.promote(version, None, history.record("release", "first", version.number, None, {}), {})
     assert registry.champion() == version
     assert registry.onnx_of(version) == (paths.CANDIDATES / "rule" / MODEL_FILE).read_bytes()

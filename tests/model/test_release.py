@@ -9,7 +9,7 @@ import pytest
 from takeoff.contract import read_contract
 from takeoff.evaluation import HIGHER_IS_BETTER
 from takeoff.params import read_params
-from takeoff.release import Check, Decision, Judged, decide
+from takeoff.release import Check, Decision, Judged, decide, identity
 from tests.conftest import PROJECT
 
 PARAMS = read_params(PROJECT, read_contract(PROJECT))
@@ -42,7 +42,8 @@ def judged(
     own = np.random.default_rng(sum(map(ord, name + (file or "")))).normal(size=len(DAYS)) * ALONE
     made = Judged(
         name=name,
-        onnx_sha256=file or name,
+        identity=file or name,
+        contract_hash="the same",
         upkeep=UPKEEP[name],
         metrics={**passing(), **(metrics or {})},
         draws=np.concatenate([[cost], cost + SHARED + own - own.mean()]),
@@ -156,6 +157,27 @@ def test_a_challenger_that_is_no_better_and_no_cheaper_is_refused(loss: float) -
 
     assert found.outcome == "refused"
     assert failed(found)[0].name.startswith("against the champion")
+
+
+def test_an_equal_may_replace_a_champion_of_another_contract() -> None:
+    champion = judged("boosted", file="old")._replace(contract_hash="another")
+
+    assert gate(WEAK, judged("boosted", file="new"), champion=champion).outcome == "released"
+
+
+def test_a_worse_one_may_not_replace_a_champion_of_another_contract() -> None:
+    champion = judged("boosted", file="old")._replace(contract_hash="another")
+
+    decision = gate(WEAK, judged("boosted", COST + 500, file="new"), champion=champion)
+
+    assert decision.outcome == "refused"
+
+
+def test_another_threshold_makes_another_release_and_another_measurement_does_not() -> None:
+    card = {"onnx_sha256": "a", "contract_hash": "b", "decision": {"threshold": 0.3}, "metrics": {"cost": 1}}
+
+    assert identity(card) != identity({**card, "decision": {"threshold": 0.4}})
+    assert identity(card) == identity({**card, "metrics": {"cost": 2}})
 
 
 def test_a_challenger_that_is_no_worse_and_cheaper_is_released() -> None:
