@@ -1,5 +1,6 @@
 """Stage `evaluate`: measure every candidate's ONNX file on the test split; nothing else is loaded."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,18 +81,20 @@ def _rounded(metrics: dict[str, Estimate]) -> dict[str, dict[str, float]]:
 
 
 def _write_curves(scored: dict[str, Scored], params: Params, contract: Contract) -> None:
-    """One file a curve and candidate, as `dvc plots` reads them."""
+    """One file a curve, with the points of every candidate, as `dvc plots` reads them."""
+    draw: dict[str, Callable[[Scored], list[dict[str, float]]]] = {
+        "roc": evaluation.roc_curve,
+        "precision_recall": evaluation.precision_recall_curve,
+        "calibration": lambda each: evaluation.calibration_curve(each, params.evaluation.calibration_bins),
+        "cost": lambda each: evaluation.cost_points(each, contract),
+    }
 
     def fill(folder: Path) -> None:
-        for name, each in scored.items():
-            curves = {
-                "roc": evaluation.roc_curve(each),
-                "precision_recall": evaluation.precision_recall_curve(each),
-                "calibration": evaluation.calibration_curve(each, params.evaluation.calibration_bins),
-                "cost": evaluation.cost_points(each, contract),
-            }
-            for curve, points in curves.items():
-                files.write_json(folder / curve / f"{name}.json", points)
+        for curve, points_of in draw.items():
+            points = [
+                {"candidate": name, **point} for name, each in scored.items() for point in points_of(each)
+            ]
+            files.write_json(folder / f"{curve}.json", points)
 
     files.replace_folder(paths.PLOTS, fill)
 

@@ -142,6 +142,18 @@ def test_the_summary_names_the_winner_the_rule_and_where_to_look(clone: Path) ->
         assert hint in said
 
 
+def test_every_curve_is_drawn_for_every_candidate(clone: Path, tmp_path: Path) -> None:
+    done = command(clone, "dvc", "plots", "show", "--out", str(tmp_path / "plots"))
+
+    page = (tmp_path / "plots" / "index.html").read_text(encoding="utf-8")
+    compete = yaml.safe_load((clone / PARAMS_FILE).read_text(encoding="utf-8"))["compete"]
+    assert "failed" not in done.stdout + done.stderr
+    for title in ("ROC curve", "Precision and recall", "Calibration", "Cost against threshold"):
+        assert f'"{title}"' in page
+    for name in compete:
+        assert f'"candidate": "{name}"' in page
+
+
 def test_with_nothing_changed_nothing_runs(clone: Path) -> None:
     done = repro(clone)
 
