@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from takeoff.check_outcomes import Outcome, broken_rows
@@ -165,7 +166,7 @@ def _profile(values: pd.Series, contract: Contract) -> Profile:
     name = str(values.name)
     column = contract.columns.get(name)
     known = dtypes(contract).get(name)
-    about = column.about if column else "not a feature" if known else "not in the contract"
+    about = column.about if column else _roles(contract).get(name, "not in the contract")
     unit = f" ({column.unit})" if column and column.unit else ""
     present = values.dropna()
     missing = 1 - len(present) / max(len(values), 1)
@@ -174,20 +175,32 @@ def _profile(values: pd.Series, contract: Contract) -> Profile:
     if present.empty:
         return profile
     if pd.api.types.is_numeric_dtype(present) and not pd.api.types.is_bool_dtype(present):
-        return _number_profile(profile, present.to_numpy("float64"))
+        return _number_profile(profile, present.to_numpy("float64"), whole=known == "integer")
     if isinstance(present.dtype, pd.DatetimeTZDtype):
         edges = (("first", present.min()), ("last", present.max()))
         return profile._replace(facts=tuple((label, f"{when:%Y-%m-%d %H:%M} UTC") for label, when in edges))
     return _text_profile(profile, present.astype("str"))
 
 
-def _number_profile(profile: Profile, values: np.typing.NDArray[np.float64]) -> Profile:
+def _roles(contract: Contract) -> dict[str, str]:
+    """What the columns are for that are no features."""
+    return {
+        contract.id: "names the row",
+        contract.time.column: "orders the rows",
+        contract.target.known_at: "when the truth is known",
+        contract.target.column: "the truth",
+    }
+
+
+def _number_profile(profile: Profile, values: npt.NDArray[np.float64], whole: bool) -> Profile:
     finite = values[np.isfinite(values)]
     if not len(finite):
         return profile._replace(facts=(("finite values", "none"),))
     low, middle, high = np.quantile(finite, [TAILS[0], 0.5, TAILS[1]])
     facts = (("least", finite.min()), ("median", middle), ("largest", finite.max()))
-    heights, _ = np.histogram(np.clip(finite, low, high), bins=BARS)
+    # Few whole numbers get a bar each: more bars than numbers would leave gaps that mean nothing.
+    bars = min(BARS, int(high - low) + 1) if whole else BARS
+    heights, _ = np.histogram(np.clip(finite, low, high), bins=bars)
     return profile._replace(
         facts=tuple((label, f"{value:,.4g}") for label, value in facts),
         bars=tuple(float(height) for height in np.round(heights / heights.max(), 3)),

@@ -31,7 +31,6 @@ Kind = Literal[
     "class_share",
 ]
 Dtype = Literal["category", "number", "integer", "instant"]
-
 # Kinds that describe the data as a whole: held against the rows that go on, not those set aside.
 TABLE_KINDS: tuple[Kind, ...] = ("rows", "freshness", "order", "unlabelled_share", "class_share")
 LARGEST_FLOAT = float(np.finfo("float32").max)  # above it a number is infinite: columns are float32
