@@ -73,7 +73,7 @@ TYPE_FAULTS: dict[str, Callable[[pd.Series], pd.Series]] = {
     "distance": lambda values: values.astype("str"),
     "weekday": lambda values: values > 3,
     "carrier": lambda values: values.str.len(),
-    "wind_speed": lambda values: values.astype("str"),  # whose bounds only warn
+    "wind_speed": lambda values: values.astype("str"),
     CONTRACT.target.known_at: lambda values: values.dt.tz_localize(None),
 }
 TYPES_IN_WORDS = {
@@ -253,6 +253,21 @@ def test_a_column_of_another_type_stops_the_run_and_keeps_its_rows(type_faults: 
     assert len(ids_that_broke(type_faults, f"{column}.type")) == known
 
 
+def test_a_column_that_is_all_of_another_type_stops_the_run_even_where_a_wrong_type_only_warns(
+    window_rows: pd.DataFrame,
+) -> None:
+    rows = window_rows.head(100)
+    weekday = COLUMNS["weekday"].model_copy(update={"warn": ("type",)})
+    lenient = CONTRACT.model_copy(update={"columns": {**COLUMNS, "weekday": weekday}})
+    rules = [rule for rule in derive(lenient, window(PARAMS, lenient)) if rule.name == "weekday.type"]
+
+    (one_fraction,) = checks.check(planted(rows, "weekday", [2.5]), rules)
+    (all_text,) = checks.check(rows.assign(weekday=rows["weekday"].astype("str")), rules)
+
+    assert (one_fraction.warns, one_fraction.failing) == (True, 1)
+    assert (all_text.stops, all_text.failing) == (True, len(rows))
+
+
 def test_columns_renamed_missing_or_extra_are_named(column_faults: Run) -> None:
     finding, allowed = column_faults.found["columns"].split("; allowed: ")
 
@@ -265,6 +280,12 @@ def test_columns_renamed_missing_or_extra_are_named(column_faults: Run) -> None:
         f"'{CODE}' is extra",
     }
     assert allowed.startswith(f"the {len(CONTRACT.all_columns)} columns of the contract")
+
+
+def test_a_column_too_many_is_enough_to_stop_the_run(window_rows: pd.DataFrame) -> None:
+    outcome = outcomes_of(window_rows.assign(gate=1.0), None)["columns"]
+
+    assert (outcome.stops, outcome.measured) == (True, "'gate' is extra")
 
 
 def test_rules_on_a_missing_column_are_recorded_as_not_checked(column_faults: Run) -> None:
