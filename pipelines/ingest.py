@@ -3,6 +3,7 @@
 import pandas as pd
 
 from takeoff import dataset, files, paths
+from takeoff.contract import check_columns
 from takeoff.split import Period, check_window, window, within
 from takeoff.stage import read_config, run
 
@@ -10,7 +11,9 @@ from takeoff.stage import read_config, run
 def main() -> None:
     contract, params = read_config()
     tables = dataset.read_tables(dataset.raw_files())
-    rows = dataset.build_rows(tables)[contract.all_columns]
+    rows = dataset.build_rows(tables)
+    check_columns(list(rows.columns), contract)
+    rows = rows[contract.all_columns]
     check_window(rows, params, contract)
 
     period = window(params, contract)

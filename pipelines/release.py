@@ -43,7 +43,7 @@ def main() -> None:
         if champion
         else None
     )
-    decision = decide(judged, serving, params.release, params.evaluation.confidence)
+    decision = decide(judged, serving, params.release, params.evaluation.confidence, _taken_back(registry))
     card = cards[decision.winner]
     show(_table(decision, champion))
     report = _report(decision, card, champion)
@@ -81,6 +81,15 @@ def _content(card: dict[str, Any]) -> bytes:
             f"Run `dvc repro --force train@{card['candidate']}`, then `dvc repro`."
         )
     return content
+
+
+def _taken_back(registry: Registry) -> dict[str, str]:
+    """Identities of the releases that were rolled back, with the reason."""
+    found = {}
+    for number, why in history.taken_back(registry.history()).items():
+        if version := registry.version(number):
+            found[identity(version.card)] = why
+    return found
 
 
 def _comparable(champion: Version | None, contract: Contract) -> Version | None:
@@ -204,12 +213,9 @@ def _before(version: str, records: Sequence[Record]) -> str | None:
 
 
 def _numbers(report: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "candidate": report["winner"],
-        "metrics": report["metrics"],
-        "checks": report["checks"],
-        "comparisons": report["comparisons"],
-    }
+    """What the history keeps beside the reason; the rest is in the record's own release.json."""
+    metrics = {name: estimate["value"] for name, estimate in report["metrics"].items()}
+    return {"candidate": report["winner"], "metrics": metrics}
 
 
 def _text(report: dict[str, Any]) -> str:

@@ -9,11 +9,10 @@ from pydantic_core import SchemaError
 
 from takeoff.contract import CONTRACT_FILE, Column, Contract
 from takeoff.errors import TakeoffError
+from takeoff.model import MISSING_TEXT
 
 # A model is fed float32, in which a larger number would become infinity.
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
-# What a missing value is to a model: ONNX has no missing string.
-MISSING_TEXT = ""
 
 
 def request_model(contract: Contract) -> type[BaseModel]:

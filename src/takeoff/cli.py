@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from takeoff.address import without_password
 from takeoff.errors import TakeoffError
 from takeoff.stage import HERE, read_config, run, show
 
@@ -19,9 +20,18 @@ app = typer.Typer(
 @app.command()
 def summary() -> None:
     """What serves, why it won, and where to look next."""
+    from takeoff.registry import Registry
     from takeoff.summary import describe
 
-    show(describe(*read_config()))
+    contract, params = read_config()
+    registry = Registry(contract.name)
+    champion = registry.champion()
+    if champion is None:
+        raise TakeoffError(
+            f"MLflow at {without_password(registry.uri)} has no champion. Run `make run`, or where the "
+            f"data is older than this store, `.venv/bin/dvc repro --force`."
+        )
+    show(describe(champion, contract, params))
 
 
 @app.command()
@@ -35,8 +45,13 @@ def serve(
 
     contract, _ = read_config()
     champion = Registry(contract.name).champion()
-    if champion is None or champion.bento is None:
-        raise TakeoffError("There is no packaged champion to serve yet. Run `make run` first.")
+    if champion is None:
+        raise TakeoffError("There is no champion to serve yet. Run `make run` first.")
+    if champion.bento is None:
+        raise TakeoffError(
+            f"Version {champion.number} is champion but was not packaged: run `make run`, which packages it, "
+            f"or go back with `takeoff rollback`."
+        )
     raise typer.Exit(serve_bento(champion.bento, host, port, HERE))
 
 
@@ -85,7 +100,8 @@ def rollback(
     registry = Registry(contract.name)
     champion = registry.champion()
     number = champion.number if champion else None
-    move = past.plan_rollback(registry.history(), number, to)
+    previous = registry.previous()
+    move = past.plan_rollback(registry.history(), number, to or (previous.number if previous else None))
     chosen = registry.version(move.champion)
     if chosen is None:
         raise TakeoffError(f"Version {move.champion} is no longer in the registry. Nothing was changed.")

@@ -6,6 +6,7 @@ Imports nothing heavy: the packaged service reads the contract too.
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import permutations
 from pathlib import Path
@@ -14,9 +15,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, model_validator
 
+from takeoff.errors import TakeoffError
 from takeoff.settings import Settings, nearest, parse, read_yaml
 
 CONTRACT_FILE = "contract.yaml"
+RESERVED = "probabilities"  # the output of every model
 
 Severity = Literal["error", "warn"]
 RuleKind = Literal["type", "missing", "bounds", "values", "pattern"]
@@ -175,6 +178,8 @@ class Contract(Settings):
         roles = [self.id, self.time.column, self.target.known_at, self.target.column]
         if repeated := [name for name in roles if name in self.columns]:
             raise ValueError(f"'{repeated[0]}' is both a feature and the id, a time or the target")
+        if wrong := [name for name in self.columns if "/" in name or name == RESERVED]:
+            raise ValueError(f"columns: '{wrong[0]}' can't name a column: the models use such names inside")
         if len(set(roles)) < len(roles):
             raise ValueError("id, time.column, target.column and target.known_at must be four columns")
         if self.task == "binary" and len(self.target.classes) != 2:
@@ -192,6 +197,19 @@ class Contract(Settings):
                     f"costs.errors: nothing says what it costs to decide '{decision}' when '{truth}' is true"
                 )
         return self
+
+
+def check_columns(columns: Sequence[str], contract: Contract) -> None:
+    """Raise a TakeoffError unless data has exactly the columns of the contract, in any order."""
+    if unknown := [name for name in contract.all_columns if name not in columns]:
+        raise TakeoffError(
+            f"{CONTRACT_FILE}: the data has no column '{unknown[0]}'; {nearest(unknown[0], list(columns))}"
+        )
+    if extra := [name for name in columns if name not in contract.all_columns]:
+        raise TakeoffError(
+            f"{CONTRACT_FILE}: the data has a column '{extra[0]}' that is not in the contract. "
+            f"Describe it under 'columns', or leave it out of the data set."
+        )
 
 
 def read_contract(folder: Path) -> Contract:

@@ -26,6 +26,9 @@ TABLES = {
 
 PREDICT_AHEAD = pd.Timedelta(hours=2)
 LATE_AFTER_MINUTES = 15
+# A weather row bears the start of its hour, but holds reports from up to 51 minutes into it, and its rain is
+# that of the whole hour: only then is it known.
+WEATHER_COMPLETE_AFTER = pd.Timedelta(hours=1)
 # A flight that has not left this long after its time counts as gone: most such flights are cancelled,
 # and nobody says when that was decided.
 FORGOTTEN_AFTER_MINUTES = 6 * 60
@@ -178,7 +181,7 @@ def _schedule(flights: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _weather(flights: pd.DataFrame, weather: pd.DataFrame) -> dict[str, pd.Series]:
-    """The last observation at the origin at or before the prediction."""
+    """The last observation at the origin that was complete at the prediction."""
     columns = {
         "temp": "temperature",
         "dewp": "dew_point",
@@ -189,7 +192,9 @@ def _weather(flights: pd.DataFrame, weather: pd.DataFrame) -> dict[str, pd.Serie
         "pressure": "pressure",
         "visib": "visibility",
     }
-    seen = weather.rename(columns=columns).assign(observed_at=_utc(weather["time_hour"]))
+    seen = weather.rename(columns=columns).assign(
+        observed_at=_utc(weather["time_hour"]) + WEATHER_COMPLETE_AFTER
+    )
     asked = flights[["origin", "predicted_at"]].sort_values("predicted_at")
     found = pd.merge_asof(
         asked.reset_index(),

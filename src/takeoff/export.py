@@ -31,7 +31,9 @@ from takeoff.model import OUTPUT
 if TYPE_CHECKING:
     import torch
 
-SCORES = "scores"
+# Names inside the graph hold a slash, which no column's may, so that they never meet.
+CODES, NUMBERS = "columns/codes", "columns/numbers"
+SCORES = "calibration/scores"
 Decide = Callable[[npt.NDArray[np.floating]], npt.NDArray[np.int64]]
 
 
@@ -109,20 +111,20 @@ def from_torch(
     head = make_model(
         helper.make_graph(
             [
-                *(lookup(name, f"{name}_code", list(known)) for name, known in vocabularies.items()),
-                helper.make_node("Concat", [f"{name}_code" for name in vocabularies], ["codes"], axis=1),
-                helper.make_node("Concat", contract.numbers, ["numbers"], axis=1),
+                *(lookup(name, f"columns/{name}", list(known)) for name, known in vocabularies.items()),
+                helper.make_node("Concat", [f"columns/{name}" for name in vocabularies], [CODES], axis=1),
+                helper.make_node("Concat", contract.numbers, [NUMBERS], axis=1),
             ],
             "columns",
             column_inputs(contract),
             [
-                helper.make_tensor_value_info("codes", TensorProto.INT64, ["rows", len(vocabularies)]),
-                helper.make_tensor_value_info("numbers", TensorProto.FLOAT, ["rows", len(contract.numbers)]),
+                helper.make_tensor_value_info(CODES, TensorProto.INT64, ["rows", len(vocabularies)]),
+                helper.make_tensor_value_info(NUMBERS, TensorProto.FLOAT, ["rows", len(contract.numbers)]),
             ],
         )
     )
     return compose.merge_models(
-        head, body, io_map=[("codes", "codes"), ("numbers", "numbers")], prefix1="", prefix2=""
+        head, body, io_map=[(CODES, "codes"), (NUMBERS, "numbers")], prefix2="network/"
     )
 
 
@@ -135,16 +137,16 @@ def with_calibration(scored: onnx.ModelProto, calibration: Calibration, contract
     scores.CopyFrom(scored)
     _rename(scores.graph, scores.graph.output[0].name, SCORES)
     constants = {
-        "smallest": np.array(SMALLEST, "float32"),
-        "slope": np.array(calibration.slope, "float32"),
-        "bias": calibration.bias.astype("float32"),
+        "calibration/smallest": np.array(SMALLEST, "float32"),
+        "calibration/slope": np.array(calibration.slope, "float32"),
+        "calibration/bias": calibration.bias.astype("float32"),
     }
     nodes = [
-        helper.make_node("Max", [SCORES, "smallest"], ["clipped"]),
-        helper.make_node("Log", ["clipped"], ["logs"]),
-        helper.make_node("Mul", ["logs", "slope"], ["sloped"]),
-        helper.make_node("Add", ["sloped", "bias"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], [OUTPUT], axis=1),
+        helper.make_node("Max", [SCORES, "calibration/smallest"], ["calibration/clipped"]),
+        helper.make_node("Log", ["calibration/clipped"], ["calibration/logs"]),
+        helper.make_node("Mul", ["calibration/logs", "calibration/slope"], ["calibration/sloped"]),
+        helper.make_node("Add", ["calibration/sloped", "calibration/bias"], ["calibration/logits"]),
+        helper.make_node("Softmax", ["calibration/logits"], [OUTPUT], axis=1),
     ]
     graph = helper.make_graph(
         [*scores.graph.node, *nodes],

@@ -7,8 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from takeoff.contract import Contract
-
-MISSING_TEXT = ""  # how a missing category reaches a model: ONNX has no missing string
+from takeoff.model import MISSING_TEXT
 
 
 class Examples(NamedTuple):

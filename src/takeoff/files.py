@@ -68,6 +68,10 @@ def read_rows(path: Path) -> pd.DataFrame:
         table = pq.read_table(path)
     except FileNotFoundError:
         raise _missing(path) from None
+    except PermissionError:
+        raise TakeoffError(
+            f"{path.as_posix()} may not be read by this user. Change its permissions."
+        ) from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OSError):
         size = path.stat().st_size
         problem = "is an empty file" if size == 0 else f"cannot be read as Parquet ({size:,} bytes; cut off?)"

@@ -55,6 +55,17 @@ def champions(history: Sequence[Record]) -> list[str]:
     return found
 
 
+def taken_back(history: Sequence[Record]) -> dict[str, str]:
+    """Versions that were rolled back and have not served since, with the reason."""
+    found: dict[str, str] = {}
+    for each in history:
+        if each.action == "rollback" and each.before:
+            found[each.before] = each.why
+        if each.champion and each.action in ("release", "rollback"):
+            found.pop(each.champion, None)
+    return found
+
+
 def plan_rollback(history: Sequence[Record], champion: str | None, wanted: str | None) -> Move:
     """Where to roll back to.
 

@@ -18,6 +18,7 @@ from takeoff.errors import TakeoffError
 MODEL_FILE = "model.onnx"
 CARD_FILE = "model.json"
 OUTPUT = "probabilities"
+MISSING_TEXT = ""  # how a missing category reaches a model: ONNX has no missing string
 
 
 @dataclass(frozen=True)

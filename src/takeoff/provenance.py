@@ -19,8 +19,8 @@ def git_commit() -> str:
 
 
 def library_versions() -> dict[str, str]:
-    """Installed version of each library that can change a model's numbers."""
-    return {name: version(name) for name in LIBRARIES}
+    """Installed version of each library that can change a model's numbers, without its build's suffix."""
+    return {name: version(name).split("+")[0] for name in LIBRARIES}
 
 
 def peak_memory_mib() -> float:

@@ -46,6 +46,7 @@ STORE = Path("mlruns")
 # What MLflow, its database and the network raise where nobody made a mistake in the code.
 EXPECTED = (MlflowException, SQLAlchemyError, OSError)
 SCHEMA_ROWS = 1000
+LONGEST_WHY = 2000
 DIGEST_DIGITS = 36  # the most that MLflow keeps
 CHAMPION, PREVIOUS = "champion", "previous"
 SHA_TAG, IDENTITY_TAG, CARD_TAG = "onnx_sha256", "identity", "card"
@@ -301,6 +302,8 @@ class Registry:
             )
 
     def _open_record(self, record: Record, files: Mapping[str, str]) -> str:
+        if len(record.why) > LONGEST_WHY:  # a tag that is too long is cut by MLflow, and is then no JSON
+            record = record._replace(why=record.why[:LONGEST_WHY] + " ...")
         run = self.client.create_run(
             self.decisions, run_name=record.action, tags={RECORD_TAG: json.dumps(record._asdict())}
         )

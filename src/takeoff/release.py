@@ -88,7 +88,11 @@ def identity(card: Mapping[str, Any]) -> str:
 
 
 def decide(
-    candidates: Sequence[Judged], champion: Judged | None, settings: Release, confidence: float
+    candidates: Sequence[Judged],
+    champion: Judged | None,
+    settings: Release,
+    confidence: float,
+    taken_back: Mapping[str, str] | None = None,
 ) -> Decision:
     """Choose the cheapest candidate within the noise of the best, and hold it against every requirement.
 
@@ -97,6 +101,8 @@ def decide(
         champion: the serving model on those rows, or None before the first release.
         settings: what the gate asks.
         confidence: of the paired intervals.
+        taken_back: why a release was rolled back, by its identity. Such a one does not come again by
+            itself: whoever wants it rolls forward to its version.
 
     Returns:
         released if every check passes, unchanged if the winner already serves, refused otherwise.
@@ -109,6 +115,9 @@ def decide(
     ]
     if champion and champion.identity != winner.identity:
         checks += _champion_checks(winner, champion, settings, confidence)
+    if winner.identity in (taken_back or {}):
+        reason = (taken_back or {})[winner.identity]
+        checks.append(Check("not rolled back before", f"rolled back: {reason}", "another release", False))
     failed = [
         f"{check.name}: {check.measured} (required: {check.required})" for check in checks if not check.passed
     ]

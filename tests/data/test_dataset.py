@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from takeoff import dataset
 from takeoff.contract import Contract
+from takeoff.dataset import WEATHER_COMPLETE_AFTER
 from takeoff.params import Params
 
 Tables = dict[str, pd.DataFrame]
@@ -96,7 +97,7 @@ def scrambled(flown: pd.DataFrame, weather: pd.DataFrame, moment: pd.Timestamp, 
         drawn[name] = flown[name].where(flown[happened] <= moment, drawn[name])
 
     values = list(WEATHER.values())
-    observed = instants(weather["time_hour"]) <= moment
+    observed = instants(weather["time_hour"]) + WEATHER_COMPLETE_AFTER <= moment
     noise = pd.DataFrame(random.normal(50, 30, (len(weather), len(values))), weather.index, values)
     return {
         "flights": flown.assign(**drawn),
@@ -231,7 +232,8 @@ def test_a_feature_is_what_plain_pandas_finds_in_the_raw_tables(
 def test_the_weather_is_the_last_observation_at_the_own_origin_and_some_hours_old_at_most(
     tables: Tables, by_hand: pd.DataFrame
 ) -> None:
-    weather = tables["weather"].assign(at=instants(tables["weather"]["time_hour"])).sort_values("at")
+    complete = instants(tables["weather"]["time_hour"]) + WEATHER_COMPLETE_AFTER
+    weather = tables["weather"].assign(at=complete).sort_values("at")
     for _, row in by_hand.iterrows():
         last = weather[(weather["origin"] == row["origin"]) & (weather["at"] <= row["now"])].iloc[-1]
 

@@ -9,7 +9,7 @@ import yaml
 
 from pipelines import ingest
 from takeoff import dataset, files, paths
-from takeoff.contract import CONTRACT_FILE, Contract
+from takeoff.contract import CONTRACT_FILE, Contract, check_columns
 from takeoff.errors import TakeoffError
 from takeoff.params import PARAMS_FILE, Params
 from takeoff.split import window
@@ -75,6 +75,22 @@ def test_a_window_outside_the_data_is_named_with_file_and_key_and_loses_nothing(
     for fragment in (PARAMS_FILE, f"window.{key} is {day}", "from 2013-01-01 to 2013-01-08"):
         assert fragment in str(refused.value)
     assert paths.RAW_ROWS.read_bytes() == b"of an earlier run"
+
+
+@pytest.mark.parametrize("columns", [{"carrier": "carier"}, {"outcome": "outcom"}])
+def test_a_column_misspelt_in_the_contract_is_named_with_the_nearest(
+    contract: Contract, columns: dict[str, str]
+) -> None:
+    (right, wrong), *_ = columns.items()
+    given = [wrong if name == right else name for name in contract.all_columns]
+
+    with pytest.raises(TakeoffError, match=rf"contract.yaml: .* no column '{right}'; did you mean '{wrong}'"):
+        check_columns(given, contract)
+
+
+def test_a_column_that_the_contract_does_not_name_is_refused(contract: Contract) -> None:
+    with pytest.raises(TakeoffError, match=r"column 'surprise' that is not in the contract"):
+        check_columns([*contract.all_columns, "surprise"], contract)
 
 
 def test_a_data_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ def compete_without_floors(params: dict[str, Any]) -> None:
     """Few rows clear no floor that is meant for many."""
     params["compete"] = list(CANDIDATES)
     params["release"]["floors"] = {"roc_auc": {"min": 0.5}}
+    params["release"]["slice_margin"] = 1.0  # nor are their slices alike
 
 
 class Live(NamedTuple):
@@ -230,6 +231,58 @@ def test_a_rollback_to_a_version_that_never_served_is_refused_and_changes_nothin
     assert "never been champion" in shown or "champion already" in shown
     assert "Traceback" not in shown
     assert state(live.registry) == before
+
+
+def test_after_rolling_forward_again_a_rollback_goes_to_what_served_in_between(live: Live) -> None:
+    assert takeoff("rollback", "--to", "1", "--reason", "worse") == 0
+    entry = history.record("release", "better after all", "3", "1", {})
+    live.registry.promote(live.versions[2], "1", entry, {})
+
+    assert takeoff("rollback", "--reason", "worse again") == 0
+
+    assert live.registry.champion() == live.versions[0]
+
+
+def test_a_release_that_was_rolled_back_does_not_come_again_by_itself(
+    live: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate.main()
+    release.main()
+    first = live.registry.champion()
+    assert first is not None
+    assert takeoff("rollback", "--reason", "alarms since noon") == 0
+
+    with pytest.raises(TakeoffError, match=r"rolled back: alarms since noon"):
+        release.main()
+
+    assert live.registry.champion() != first
+
+
+def test_a_reason_of_any_length_leaves_a_history_that_can_be_read(live: Live) -> None:
+    entry = history.record("refusal", "because " * 2000, "3", "3", {})
+
+    live.registry.note(entry, {})
+
+    assert live.registry.history()[-1].why.startswith("because because")
+
+
+def test_the_summary_after_a_refusal_names_the_champion_that_stays(
+    live: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate.main()
+    release.main()
+    change_params(live.folder, lambda params: params["release"]["floors"].update(roc_auc={"min": 0.99}))
+    with pytest.raises(TakeoffError):
+        release.main()
+    champion = live.registry.champion()
+    assert champion is not None
+    capsys.readouterr()
+
+    assert takeoff("summary") == 0
+
+    said = capsys.readouterr().out
+    assert f"{champion.card['candidate']}, version {champion.number} (stays" in said
+    assert "at least 0.99" in said
 
 
 @pytest.mark.parametrize("reason", ["", "  "])

@@ -172,10 +172,10 @@ def tampered(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     def shifted(amount: float) -> Callable[..., bytes]:
         def with_calibration(*arguments: Any) -> bytes:
             changed = onnx.load_from_string(honest(*arguments))
-            (bias,) = (each for each in changed.graph.initializer if each.name == "bias")
+            (bias,) = (each for each in changed.graph.initializer if each.name == "calibration/bias")
             bias.CopyFrom(
                 numpy_helper.from_array(
-                    numpy_helper.to_array(bias) + np.array([0, amount], "float32"), "bias"
+                    numpy_helper.to_array(bias) + np.array([0, amount], "float32"), bias.name
                 )
             )
             return bytes(changed.SerializeToString())

@@ -1,6 +1,7 @@
 """Small PyTorch networks: embeddings for categories, standardised numbers, early stopping, averaged."""
 
 import copy
+import os
 from itertools import zip_longest
 from typing import Literal
 
@@ -239,4 +240,6 @@ def _device(wanted: str) -> torch.device:
             "params.yaml: candidates.network.settings.device is cuda, but PyTorch finds no GPU here. "
             "Choose auto or cpu."
         )
+    # What CUDA needs to give the same sums twice; read when its libraries first start.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

@@ -80,22 +80,22 @@ def _shares(fit: Examples, values: Values, classes: int, prior_rows: float) -> n
 
 def _graph(values: Values, shares: npt.NDArray[np.float64], contract: Contract) -> onnx.ModelProto:
     constants = [
-        numpy_helper.from_array(shares.astype("float32"), "shares"),
-        numpy_helper.from_array(np.array([-1], dtype="int64"), "flat"),
-        numpy_helper.from_array(np.array(0, dtype="int64"), "cell_0"),
+        numpy_helper.from_array(shares.astype("float32"), "rule/shares"),
+        numpy_helper.from_array(np.array([-1], dtype="int64"), "rule/flat"),
+        numpy_helper.from_array(np.array(0, dtype="int64"), "rule/start"),
     ]
-    nodes, cell = [], "cell_0"
+    nodes, cell = [], "rule/start"
     # ONNX's own Sum takes no integers, so the cell's number is added up column by column.
     for (name, known), stride in zip(values.items(), _strides(values), strict=True):
-        constants.append(numpy_helper.from_array(np.array(stride, dtype="int64"), f"{name}_stride"))
+        constants.append(numpy_helper.from_array(np.array(stride, dtype="int64"), f"rule/{name}_stride"))
         nodes += [
-            lookup(name, f"{name}_position", known),
-            helper.make_node("Mul", [f"{name}_position", f"{name}_stride"], [f"{name}_term"]),
-            helper.make_node("Add", [cell, f"{name}_term"], [f"cell_with_{name}"]),
+            lookup(name, f"rule/{name}_position", known),
+            helper.make_node("Mul", [f"rule/{name}_position", f"rule/{name}_stride"], [f"rule/{name}_term"]),
+            helper.make_node("Add", [cell, f"rule/{name}_term"], [f"rule/cell_with_{name}"]),
         ]
-        cell = f"cell_with_{name}"
-    nodes.append(helper.make_node("Reshape", [cell, "flat"], ["cell"]))
-    nodes.append(helper.make_node("Gather", ["shares", "cell"], [OUTPUT], axis=0))
+        cell = f"rule/cell_with_{name}"
+    nodes.append(helper.make_node("Reshape", [cell, "rule/flat"], ["rule/cell"]))
+    nodes.append(helper.make_node("Gather", ["rule/shares", "rule/cell"], [OUTPUT], axis=0))
     return make_model(
         helper.make_graph(
             nodes, "rule", column_inputs(contract), [probabilities_output(shares.shape[1])], constants
