@@ -1,0 +1,180 @@
+"""The prediction log in SQLite: one file in WAL mode, for the processes of one machine."""
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from takeoff.log_schema import Dialect, Table
+from takeoff.log_store import StoreUnavailable
+
+BUSY_SECONDS = 2.0  # wait for whoever writes without taking the lock below: a person's SQL client
+ROWS_A_STATEMENT = 64  # at 12 values a row within 999, a limit of older SQLites
+CHECKPOINT_PAGES = 1000  # pages of 4 kB in the WAL from which a commit moves them into the file
+SPARE_SHARE = 0.1  # free pages that stay in the file, since new rows will want them
+PAGES_GIVEN_BACK = 500  # at once: the log stands still for so long
+
+# The failures that are the caller's or this module's own mistake.
+MISTAKES = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_MISUSE,
+    sqlite3.SQLITE_RANGE,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+}
+
+DIALECT = Dialect(
+    kinds={"text": "TEXT", "real": "REAL", "boolean": "INTEGER", "sequence": "INTEGER PRIMARY KEY"},
+    row_options=" WITHOUT ROWID",
+    member="IN (SELECT value FROM json_each(?))",
+    listed=json.dumps,
+    value=lambda place, is_number: f"json_extract(p.row, '$[{place}]')",
+    instant=lambda seconds: f"strftime('%Y-%m-%dT%H:%M:%fZ', {seconds}, 'unixepoch')",
+)
+
+
+class SqliteDatabase:
+    """One connection to the file; its folder is made. See `takeoff.log_store.Database`.
+
+    Writers of several processes wait for each other at a lock beside the file: a process that waits there
+    is woken at once, where SQLite's own waiting sleeps and looks again.
+    """
+
+    dialect = DIALECT
+
+    def __init__(self, file: str) -> None:
+        self._lock = -1
+        self._connection: sqlite3.Connection | None = None
+        path = Path(file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(
+                path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
+            )
+            self._connection = _connect(path, self._lock)
+        except (OSError, sqlite3.Error) as error:
+            self.close()
+            raise _translated(error) from None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """See `Database.transaction`."""
+        with self._alone():
+            self._execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # a full disk rolls back by itself
+                    self._opened().execute("ROLLBACK")
+                raise
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """See `Database.query`."""
+        return self._execute(sql, values)
+
+    def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """See `Database.add`."""
+        if self._opened().in_transaction:
+            for start in range(0, len(rows), ROWS_A_STATEMENT):
+                part = rows[start : start + ROWS_A_STATEMENT]
+                self._execute(
+                    _insertion(table.name, tuple(table.columns), len(part)), tuple(chain.from_iterable(part))
+                )
+        elif len(rows) > ROWS_A_STATEMENT:
+            with self.transaction():
+                self.add(table, rows)
+        else:
+            # One statement is a transaction of its own, in which Python's lock is let go but once: taken back
+            # many times from a busy event loop, that lock would cost more than the disk.
+            sql = _insertion(table.name, tuple(table.columns), len(rows))
+            values = tuple(chain.from_iterable(rows))
+            with self._alone():
+                self._execute(sql, values)
+
+    def lock(self, name: str) -> None:
+        """Nothing to do: a transaction here is alone anyway."""
+
+    def give_back(self) -> None:
+        """See `Database.give_back`."""
+        [(pages,)], [(free,)] = self._execute("PRAGMA page_count"), self._execute("PRAGMA freelist_count")
+        if (spare := free - int(SPARE_SHARE * pages)) > 0:
+            with self._alone():
+                self._execute(f"PRAGMA incremental_vacuum({min(spare, PAGES_GIVEN_BACK)})")
+
+    def close(self) -> None:
+        """See `Database.close`."""
+        if self._connection is not None:
+            with suppress(sqlite3.Error):  # the last one out moves the WAL into the file, if it can
+                self._connection.close()
+            self._connection = None
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock beside the file; the kernel frees it when a process is killed."""
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreUnavailable("The prediction log is closed.")
+        return self._connection
+
+    def _execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._opened().execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise _translated(error) from None
+
+
+def _connect(path: Path, lock: int) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    fcntl.flock(lock, fcntl.LOCK_EX)  # two that make the file at once must not meet half-way
+    try:
+        # Only a file without tables takes it.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # The WAL is on the disk when a commit returns.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        # After a rush the WAL shrinks again; else it stays, since writing over it is faster than growing it.
+        connection.execute(f"PRAGMA journal_size_limit = {4 * CHECKPOINT_PAGES * 4096}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    return connection
+
+
+@lru_cache(maxsize=4 * ROWS_A_STATEMENT)
+def _insertion(table: str, columns: tuple[str, ...], rows: int) -> str:
+    row = f"({', '.join('?' * len(columns))})"
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)} ON CONFLICT DO NOTHING"
+    )
+
+
+def _translated(error: OSError | sqlite3.Error) -> Exception:
+    """What cannot be helped by the caller as StoreUnavailable; a mistake as it is."""
+    if isinstance(error, OSError):
+        return StoreUnavailable(f"SQLite's file cannot be used: {error.strerror}.")
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)  # none: Python's own complaint
+    if code & 0xFF in MISTAKES:
+        return error
+    return StoreUnavailable(f"SQLite cannot be used: {error} ({error.sqlite_errorname}).")

@@ -1,0 +1,237 @@
+"""Where predictions are kept: one store, with SQLite or PostgreSQL behind it.
+
+All SQL stands here, once; how a database connects, commits and fails is in `log_sqlite` and `log_postgres`,
+of which only the one that is used gets imported. Imports nothing heavy: the packaged service uses it.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from takeoff.errors import TakeoffError
+from takeoff.log_schema import (
+    CONTRACTS,
+    LABELS,
+    PREDICTIONS,
+    SCHEMA_INFO,
+    SCHEMA_VERSION,
+    SHADOWS,
+    VIEW,
+    Dialect,
+    Entry,
+    Label,
+    Labelled,
+    ShadowEntry,
+    Table,
+    judge,
+    readable_view,
+    storable,
+    tables,
+)
+
+__all__ = ["Entry", "Label", "Labelled", "ShadowEntry", "Store", "StoreUnavailable", "open_store"]
+
+
+class StoreUnavailable(TakeoffError):  # noqa: N818  # a state that passes, rather than a mistake
+    """The database cannot be used now: away, hanging, full or read-only. Holds no address and no password."""
+
+
+class Database(Protocol):
+    """What the store needs of a database. Every call may raise StoreUnavailable."""
+
+    dialect: Dialect
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing of what happens inside; durable when it ends."""
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run one statement with `?` for values; its rows, if it has any."""
+
+    def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows, passing over those whose key is there. Outside a transaction it is one, durable."""
+
+    def lock(self, name: str) -> None:
+        """Inside a transaction: wait until no other one holds this lock, and hold it until the end."""
+
+    def give_back(self) -> None:
+        """Return some of the disk that removed rows have left, if the database keeps it."""
+
+    def close(self) -> None:
+        """End the connection; may be called twice."""
+
+
+class Store:
+    """A prediction log in a database. Used by one thread at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def insert(
+        self,
+        entries: Sequence[Entry] = (),
+        shadows: Sequence[ShadowEntry] = (),
+        labels: Sequence[Label] = (),
+    ) -> list[Labelled]:
+        """Add all of it in one transaction, which is durable when this returns.
+
+        What is there already is passed over, so that the same may be inserted again after a connection
+        was lost in the middle of a commit. Text that a database cannot hold (NUL, half of a surrogate
+        pair) becomes U+FFFD.
+
+        Returns:
+            For each label whether it was stored, and whether its prediction is in the log.
+
+        Raises:
+            StoreUnavailable: nothing was added, or (after a lost connection) it is unknown.
+        """
+        entries = [each if each.is_plain() else each.cleaned() for each in entries]
+        if not shadows and not labels:  # nearly always: one statement, which is a transaction of its own
+            if entries:
+                self._db.add(PREDICTIONS, entries)
+            return []
+        labels = [each._replace(label=storable(each.label)) for each in labels]
+        with self._db.transaction():
+            if entries:
+                self._db.add(PREDICTIONS, entries)
+            if shadows:
+                self._db.add(SHADOWS, shadows)
+            return self._label(labels) if labels else []
+
+    def remove_old(self, older_than: float, most_rows: int, at_most: int) -> int:
+        """Remove the oldest predictions with their shadows and labels, a small number at a time.
+
+        Oldest is what came into the log first; what a spool brought later leaves later.
+
+        Args:
+            older_than: unix seconds; what was answered before goes, as do older labels without prediction.
+            most_rows: about as many predictions stay (exactly, unless numbers of rows were left out).
+            at_most: predictions, and labels without one, that are removed by this call.
+
+        Returns:
+            Predictions, and labels without one, that were removed: 0 when nothing is left to do.
+        """
+        removed = 0
+        with self._db.transaction():
+            self._db.lock("retention")
+            oldest = self._db.query("SELECT seq, id, time FROM predictions ORDER BY seq LIMIT ?", at_most)
+            if oldest:
+                [(newest,)] = self._db.query("SELECT max(seq) FROM predictions")
+                gone = [
+                    (seq, each)
+                    for seq, each, time in oldest
+                    if seq <= newest - most_rows or time < older_than
+                ]
+                self._remove("predictions", "seq", [seq for seq, _ in gone])
+                ids = [each for _, each in gone]
+                self._remove("shadow_predictions", "prediction_id", ids)
+                self._remove("labels", "prediction_id", ids)
+                removed += len(gone)
+            orphans = self._db.query(
+                "SELECT prediction_id FROM labels WHERE time < ? AND NOT EXISTS "
+                "(SELECT 1 FROM predictions WHERE id = prediction_id) ORDER BY time LIMIT ?",
+                older_than,
+                at_most,
+            )
+            self._remove("labels", "prediction_id", [each for (each,) in orphans])
+            removed += len(orphans)
+        if removed:
+            self._db.give_back()
+        return removed
+
+    def count(self) -> int:
+        """Predictions in the log; reads all of an index, so seconds for millions."""
+        [(rows,)] = self._db.query("SELECT count(*) FROM predictions")
+        return int(rows)
+
+    def close(self) -> None:
+        """End the connection; may be called twice."""
+        self._db.close()
+
+    def _label(self, labels: Sequence[Label]) -> list[Labelled]:
+        self._db.lock(
+            "labels"
+        )  # else two that label the same could both find nothing, or wait for each other
+        ids = self._db.dialect.listed([each.prediction_id for each in labels])
+        member = self._db.dialect.member
+        found = self._db.query(
+            f"SELECT prediction_id, label, time, known_at FROM labels WHERE prediction_id {member}", ids
+        )
+        outcomes, written = judge(labels, [Label._make(row) for row in found])
+        if written:
+            self._remove("labels", "prediction_id", [each.prediction_id for each in written])
+            self._db.add(LABELS, written)
+        known = {each for (each,) in self._db.query(f"SELECT id FROM predictions WHERE id {member}", ids)}
+        return [
+            Labelled(outcome, each.prediction_id in known)
+            for outcome, each in zip(outcomes, labels, strict=True)
+        ]
+
+    def _remove(self, table: str, key: str, values: Sequence[Any]) -> None:
+        dialect = self._db.dialect
+        if values:
+            self._db.query(f"DELETE FROM {table} WHERE {key} {dialect.member}", dialect.listed(values))
+
+
+def open_store(url: str, columns: Sequence[str], contract_hash: str, numbers: Collection[str] = ()) -> Store:
+    """Connect to the prediction log at `url`, and make its tables where there are none.
+
+    Args:
+        url: sqlite:///FILE or postgresql://...
+        columns: the contract's columns, in the order in which a row's values are kept.
+        contract_hash: under which these columns are remembered.
+        numbers: those of the columns that hold numbers, for the view `readable`.
+
+    Raises:
+        StoreUnavailable: it cannot be used now.
+        TakeoffError: the address is none, or a newer version of this project made the tables.
+    """
+    database = _connect(url)
+    try:
+        _prepare(database, columns, contract_hash, numbers)
+    except BaseException:
+        database.close()
+        raise
+    return Store(database)
+
+
+def _connect(url: str) -> Database:
+    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+        from takeoff.log_sqlite import SqliteDatabase
+
+        return SqliteDatabase(url.removeprefix("sqlite:///"))
+    if url.startswith(("postgresql://", "postgres://")):
+        from takeoff.log_postgres import PostgresDatabase
+
+        return PostgresDatabase(url)
+    raise TakeoffError(
+        "The address of the prediction log is none: it must be sqlite:///FILE or "
+        "postgresql://USER:PASSWORD@HOST/DATABASE."
+    )
+
+
+def _prepare(
+    database: Database, columns: Sequence[str], contract_hash: str, numbers: Collection[str]
+) -> None:
+    """Make or check the tables; remember the contract; point the view at it."""
+    with database.transaction():
+        database.lock("schema")
+        for statement in tables(database.dialect, [SCHEMA_INFO]):
+            database.query(statement)
+        info = dict(database.query("SELECT name, value FROM schema_info"))
+        version = int(info.get("version", SCHEMA_VERSION))
+        if version > SCHEMA_VERSION:
+            raise TakeoffError(
+                f"The prediction log was made by a newer version of this project (its schema is {version}, "
+                f"this one knows {SCHEMA_VERSION}). Deploy that version, or use another log."
+            )
+        for statement in tables(database.dialect, [PREDICTIONS, SHADOWS, LABELS, CONTRACTS]):
+            database.query(statement)
+        database.add(SCHEMA_INFO, [("version", str(SCHEMA_VERSION))])
+        database.add(CONTRACTS, [(contract_hash, json.dumps(list(columns)))])
+        view = readable_view(database.dialect, columns, contract_hash, numbers)
+        if info.get("view") != view:
+            database.query(f"DROP VIEW IF EXISTS {VIEW}")
+            database.query(view)
+            database.query("DELETE FROM schema_info WHERE name = ?", "view")
+            database.add(SCHEMA_INFO, [("view", view)])
