@@ -64,7 +64,7 @@ class ShadowEntry(NamedTuple):
     probability: float | None
     probabilities: str | None
     decision: str | None
-    latency_ms: float
+    latency_ms: float | None
     error: str | None = None
 
 
@@ -140,7 +140,7 @@ SHADOWS = Table(
         "probability": "real?",
         "probabilities": "text?",
         "decision": "text?",
-        "latency_ms": "real",
+        "latency_ms": "real?",
         "error": "text?",
     },
     key="prediction_id, model_version",

@@ -1,0 +1,469 @@
+"""The prediction log of a worker: an answer may be given once its row is safe on a disk.
+
+One thread writes. It commits all rows that wait in one transaction, and whatever comes meanwhile makes the
+next one: the busier, the larger, without a fixed window. When the database is away the same rows go to the
+spool instead; another thread, with a connection of its own, waits for the database and drains the spool.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from queue import Empty, SimpleQueue
+from typing import Any, Literal, NamedTuple
+
+from serving.spool import Group, Segment, Spool, SpoolUnavailable, to_lines
+from takeoff.errors import TakeoffError
+from takeoff.log_store import Entry, Label, Labelled, ShadowEntry, Store, StoreUnavailable
+
+MOST_ROWS_AT_ONCE = 20_000  # in one transaction; a little more where a large batch comes last
+MOST_SHADOWS = 20_000  # rows of a challenger that may wait; more are dropped
+SHADOWS_AT_ONCE = 256  # so many wait for each other, since nobody waits for them
+IDLE_SECONDS = 0.25  # how long rows of a challenger wait at most, and retention between two looks
+
+RETENTION_SECONDS = 60.0  # from one look at the log's bounds to the next
+RETENTION_ROWS = 500  # removed at once: answers wait for so long
+RETENTION_PAUSE_SECONDS = 0.02  # between two removals
+
+FIRST_RETRY_SECONDS = 0.25  # after the database was lost
+LONGEST_RETRY_SECONDS = 5.0
+DRAINED_ROWS = 500  # in one transaction
+
+
+class LogUnavailable(TakeoffError):  # noqa: N818  # a state that passes, rather than a mistake
+    """Neither the database nor the spool can hold a prediction now, so it must not be answered."""
+
+
+class Retention(NamedTuple):
+    """What stays in the log: predictions of so many days, and at most so many."""
+
+    days: float
+    most_rows: int
+
+
+class FeedbackResult(NamedTuple):
+    """What became of labels: how many of each, and the predictions that are not, or not yet, in the log."""
+
+    stored: int
+    repeated: int
+    changed: int
+    spooled: int
+    unknown: list[str]
+
+
+class LogState(NamedTuple):
+    """Where answers go now.
+
+    Attributes:
+        mode: the database, or while it is away the spool.
+        spooled_rows: rows that wait in the spool, of this process.
+        since: unix seconds at which the database was lost; None while it is there.
+        failure: what was last wrong with it; None while it is there. Names no address and no password.
+    """
+
+    mode: Literal["database", "spool"]
+    spooled_rows: int
+    since: float | None
+    failure: str | None
+
+
+def _ignore(*_: Any) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Who wants to know. Called in the log's own threads.
+
+    Attributes:
+        committed: rows of a transaction, and the seconds it took.
+        spooled: rows that were written to the spool.
+        drained: rows that went from the spool to the database.
+        shadow_dropped: rows of the challenger that were not kept.
+    """
+
+    committed: Callable[[int, float], None] = _ignore
+    spooled: Callable[[int], None] = _ignore
+    drained: Callable[[int], None] = _ignore
+    shadow_dropped: Callable[[int], None] = _ignore
+
+
+class _Work(NamedTuple):
+    """Rows that came together, and who waits for them."""
+
+    group: Group
+    loop: asyncio.AbstractEventLoop | None = None
+    futures: Sequence[asyncio.Future[Any]] = ()
+
+
+class PredictionLog:
+    """Group commit with a spool behind it. `submit` and `feedback` are called on one event loop.
+
+    Args:
+        open_store: connects to the database; called in several threads, each using its own store.
+        spool: where rows go while the database is away; closed with the log.
+        retention: what stays in the log.
+        observer: who wants to know.
+
+    Raises:
+        TakeoffError: the log was made by a newer version, or its address is none. A database that is
+            away is no reason not to start.
+    """
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        spool: Spool,
+        retention: Retention,
+        observer: Observer = Observer(),  # frozen
+    ) -> None:
+        self._open_store, self._spool = open_store, spool
+        self._retention, self._observer = retention, observer
+        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
+        self._entries: list[Entry] = []  # of this turn of the event loop
+        self._futures: list[asyncio.Future[None]] = []
+        self._shadows: list[ShadowEntry] = []
+        self._closed = False
+
+        self._lock = threading.Lock()  # for what the threads tell each other: these four, and the shadows
+        self._store: Store | None = None  # the writer's
+        self._fresh: Store | None = None  # that the drainer has opened for the writer
+        self._since: float | None = None
+        self._failure: str | None = None
+        try:
+            self._store = open_store()
+        except StoreUnavailable as error:
+            self._since, self._failure = time.time(), str(error)
+
+        self._tidied = 0.0  # when the writer last looked at the bounds
+        self._drain = threading.Event()  # there may be something in the spool
+        self._drain.set()  # of processes that have ended
+        self._closing = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._write, name="prediction-log", daemon=True),
+            threading.Thread(target=self._recover, name="prediction-log-drain", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, entry: Entry) -> asyncio.Future[None]:
+        """Keep one prediction.
+
+        Returns:
+            A future that ends when the row is safe, or with LogUnavailable.
+
+        Raises:
+            LogUnavailable: the log is closed.
+        """
+        loop = self._running_loop()
+        future = loop.create_future()
+        if not self._entries:
+            loop.call_soon(self._hand_over, loop)
+        self._entries.append(entry)
+        self._futures.append(future)
+        return future
+
+    def submit_many(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
+        """Keep predictions, all or none; see `submit`."""
+        return self._put(Group(entries=list(entries)))
+
+    def feedback(self, labels: Sequence[Label]) -> asyncio.Future[FeedbackResult]:
+        """Keep labels, all or none; see `submit`. One of an unknown prediction is kept too: it may come."""
+        return self._put(Group(labels=list(labels)))
+
+    def record_shadow(self, entries: Sequence[ShadowEntry]) -> None:
+        """Keep what a challenger said, some time, unless too much waits. From any thread; never waits."""
+        with self._lock:
+            full = self._closed or len(self._shadows) + len(entries) > MOST_SHADOWS
+            if not full:
+                self._shadows.extend(entries)
+        if full:
+            self._observer.shadow_dropped(len(entries))
+
+    def state(self) -> LogState:
+        """Where answers go now."""
+        rows = self._spool.rows
+        with self._lock:
+            mode: Literal["database", "spool"] = "database" if self._since is None else "spool"
+            return LogState(mode, rows, self._since, self._failure)
+
+    def close(self) -> None:
+        """Write what waits, then end. May be called twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._entries:
+            self._hand_over(self._futures[0].get_loop())
+        self._queue.put(None)
+        self._threads[0].join()
+        self._closing.set()
+        self._drain.set()
+        self._threads[1].join()
+        for store in (self._store, self._fresh):
+            if store is not None:
+                store.close()
+        self._spool.close()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._closed:
+            raise LogUnavailable("The prediction log is closed: the service is stopping.")
+        return asyncio.get_running_loop()
+
+    def _put(self, group: Group) -> asyncio.Future[Any]:
+        loop = self._running_loop()
+        future = loop.create_future()
+        self._queue.put(_Work(group, loop, [future]))
+        return future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give this turn's rows to the writer, all at once."""
+        if self._entries:
+            self._queue.put(_Work(Group(entries=self._entries), loop, self._futures))
+            self._entries, self._futures = [], []
+
+    # The writer
+
+    def _write(self) -> None:
+        is_open = True
+        while is_open:
+            works, is_open = self._waiting()
+            if shadows := self._waiting_shadows(all_of_them=not works or not is_open):
+                works.append(_Work(Group(shadows=shadows)))
+            self._take_fresh()
+            if works:
+                self._keep(works)
+            if is_open:
+                self._tidy()
+
+    def _waiting(self) -> tuple[list[_Work], bool]:
+        """All that waits, if need be after a while, and whether there will be more."""
+        works: list[_Work] = []
+        rows = 0
+        try:
+            work = self._queue.get(timeout=self._idle_seconds())
+            while work is not None:
+                works.append(work)
+                rows += work.group.rows
+                if rows >= MOST_ROWS_AT_ONCE:
+                    return works, True
+                work = self._queue.get_nowait()
+        except Empty:
+            return works, True
+        return works, False
+
+    def _idle_seconds(self) -> float:
+        until_tidy = self._tidied + RETENTION_SECONDS - time.monotonic()
+        return min(IDLE_SECONDS, max(until_tidy, RETENTION_PAUSE_SECONDS))
+
+    def _waiting_shadows(self, all_of_them: bool) -> list[ShadowEntry]:
+        with self._lock:
+            if len(self._shadows) < SHADOWS_AT_ONCE and not all_of_them:
+                return []
+            shadows, self._shadows = self._shadows, []
+            return shadows
+
+    def _take_fresh(self) -> None:
+        with self._lock:
+            if self._fresh is not None:
+                self._store, self._fresh = self._fresh, None
+
+    def _keep(self, works: Sequence[_Work]) -> None:
+        """Into the database, or else into the spool; then let go who waits."""
+        group = _merged(works)
+        if self._store is not None:
+            started = time.perf_counter()
+            try:
+                labelled = self._store.insert(*group)
+            except StoreUnavailable as error:
+                self._lose(error)
+            except Exception as error:  # a row that the database refuses must not take others with it
+                parts = list(_parts(works))
+                if len(parts) == 1:
+                    _fail(works, error)
+                else:
+                    for part in parts:
+                        self._keep([part])
+                return
+            else:
+                self._observer.committed(group.rows, time.perf_counter() - started)
+                _succeed(works, labelled)
+                return
+        self._keep_in_spool(works, group)
+
+    def _keep_in_spool(self, works: Sequence[_Work], group: Group) -> None:
+        try:
+            self._spool.append(group)
+        except SpoolUnavailable as error:
+            if group.shadows:
+                self._observer.shadow_dropped(len(group.shadows))
+            _fail(works, LogUnavailable(f"The prediction cannot be kept, so it is not given. {error}"))
+            return
+        self._observer.spooled(group.rows)
+        self._drain.set()
+        _succeed(works, None)
+
+    def _lose(self, error: StoreUnavailable) -> None:
+        """Go on without the database until the drainer has another connection."""
+        if self._store is not None:
+            self._store.close()
+        self._store = None
+        with self._lock:
+            self._since, self._failure = time.time(), str(error)
+        self._drain.set()
+
+    def _tidy(self) -> None:
+        """Remove a few old rows when it is time to; often, once there are some."""
+        now = time.monotonic()
+        if self._store is None or now < self._tidied + RETENTION_SECONDS:
+            return
+        oldest = time.time() - self._retention.days * 86_400
+        try:
+            removed = self._store.remove_old(oldest, self._retention.most_rows, RETENTION_ROWS)
+        except StoreUnavailable as error:
+            self._lose(error)
+            return
+        self._tidied = now - RETENTION_SECONDS + RETENTION_PAUSE_SECONDS if removed else now
+
+    # The drainer
+
+    def _recover(self) -> None:
+        wait = FIRST_RETRY_SECONDS
+        while True:
+            self._drain.wait()
+            if self._closing.is_set():
+                return
+            self._drain.clear()
+            if self._recovered():
+                wait = FIRST_RETRY_SECONDS
+            else:
+                self._drain.set()
+                self._closing.wait(wait)
+                wait = min(2 * wait, LONGEST_RETRY_SECONDS)
+
+    def _recovered(self) -> bool:
+        """Whether the writer has a database and nothing is left in the spool."""
+        if not self._spool.adopt() and self._since is None:
+            return True
+        store: Store | None = None
+        try:
+            store = self._open_store()
+            for segment in self._spool.full_segments():
+                if not self._drained(segment, store):
+                    return True  # closing
+            self._switch_back()
+            return True
+        except (TakeoffError, OSError) as error:
+            with self._lock:
+                if self._since is not None:
+                    self._failure = str(error)
+            return False
+        finally:
+            if store is not None:
+                store.close()
+
+    def _drained(self, segment: Segment, store: Store) -> bool:
+        """Move a file's rows into the database; False if the log is closing before that is done."""
+        for group in segment.groups(DRAINED_ROWS):
+            if self._closing.is_set():
+                return False
+            _insert_what_can_be(group, segment, store)
+            self._observer.drained(group.rows)
+            # The database takes rows again, that is certain now.
+            self._switch_back()
+        self._spool.remove(segment)
+        return True
+
+    def _switch_back(self) -> None:
+        if self._since is None:
+            return
+        fresh = self._open_store()
+        with self._lock:
+            self._fresh, self._since, self._failure = fresh, None, None
+
+
+def _merged(works: Sequence[_Work]) -> Group:
+    if len(works) == 1:
+        return works[0].group
+    return Group(
+        *(list(chain.from_iterable(part)) for part in zip(*(work.group for work in works), strict=True))
+    )
+
+
+def _parts(works: Iterable[_Work]) -> Iterator[_Work]:
+    """The same with each future on its own."""
+    for work in works:
+        if len(work.futures) > 1:
+            for entry, future in zip(work.group.entries, work.futures, strict=True):
+                yield _Work(Group(entries=[entry]), work.loop, [future])
+        else:
+            yield work
+
+
+def _succeed(works: Iterable[_Work], labelled: Sequence[Labelled] | None) -> None:
+    """Let go who waits; `labelled` is what became of all labels, None if they are in the spool."""
+    done: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    place = 0
+    for work in works:
+        result = None
+        if labels := work.group.labels:
+            result = _result(labels, labelled and labelled[place : place + len(labels)])
+            place += len(labels)
+        if work.loop is not None:
+            done.setdefault(work.loop, []).extend((future, result) for future in work.futures)
+    for loop, results in done.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_set_results, results)
+
+
+def _fail(works: Iterable[_Work], error: Exception) -> None:
+    for work in works:
+        if work.loop is not None:
+            with suppress(RuntimeError):
+                work.loop.call_soon_threadsafe(_set_error, work.futures, error)
+
+
+def _set_results(results: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in results:
+        if not future.done():  # its client may be gone
+            future.set_result(result)
+
+
+def _set_error(futures: Iterable[asyncio.Future[Any]], error: Exception) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)
+
+
+def _result(labels: Sequence[Label], labelled: Sequence[Labelled] | None) -> FeedbackResult:
+    if labelled is None:
+        return FeedbackResult(0, 0, 0, len(labels), [])
+    outcomes = [each.outcome for each in labelled]
+    unknown = [label.prediction_id for label, each in zip(labels, labelled, strict=True) if not each.known]
+    return FeedbackResult(
+        outcomes.count("stored"),
+        outcomes.count("repeated"),
+        outcomes.count("changed"),
+        0,
+        list(dict.fromkeys(unknown)),
+    )
+
+
+def _insert_what_can_be(group: Group, segment: Segment, store: Store) -> None:
+    """Insert a group; rows that the database refuses for what they are go to a file aside."""
+    try:
+        store.insert(*group)
+    except StoreUnavailable:
+        raise
+    except Exception:
+        singles = [Group(entries=[each]) for each in group.entries]
+        singles += [Group(shadows=[each]) for each in group.shadows]
+        singles += [Group(labels=[each]) for each in group.labels]
+        if len(singles) == 1:
+            segment.put_aside(to_lines(group))
+            return
+        for single in singles:
+            _insert_what_can_be(single, segment, store)
