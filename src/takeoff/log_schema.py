@@ -99,8 +99,7 @@ class Dialect(NamedTuple):
     Attributes:
         kinds: type of a column by its kind.
         row_options: what follows a table whose rows are found by their key.
-        member: `= any of ?`, behind a column.
-        listed: a list of values as `member` takes it.
+        member: that a text is in a JSON array, which takes the place of `?`; stands behind a column.
         value: the expression of a row's value at a place; the second argument says whether it is a number.
         instant: the expression of unix seconds as a time that a person reads.
     """
@@ -108,7 +107,6 @@ class Dialect(NamedTuple):
     kinds: dict[str, str]
     row_options: str
     member: str
-    listed: Callable[[Sequence[Any]], Any]
     value: Callable[[int, bool], str]
     instant: Callable[[str], str]
 

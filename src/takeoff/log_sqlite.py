@@ -1,7 +1,6 @@
 """The prediction log in SQLite: one file in WAL mode, for the processes of one machine."""
 
 import fcntl
-import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -34,7 +33,6 @@ DIALECT = Dialect(
     kinds={"text": "TEXT", "real": "REAL", "boolean": "INTEGER", "sequence": "INTEGER PRIMARY KEY"},
     row_options=" WITHOUT ROWID",
     member="IN (SELECT value FROM json_each(?))",
-    listed=json.dumps,
     value=lambda place, is_number: f"json_extract(p.row, '$[{place}]')",
     instant=lambda seconds: f"strftime('%Y-%m-%dT%H:%M:%fZ', {seconds}, 'unixepoch')",
 )

@@ -90,7 +90,10 @@ class Store:
             if entries:
                 self._db.add(PREDICTIONS, entries)
             return []
-        labels = [each._replace(label=storable(each.label)) for each in labels]
+        labels = [
+            each._replace(prediction_id=storable(each.prediction_id), label=storable(each.label))
+            for each in labels
+        ]
         with self._db.transaction():
             if entries:
                 self._db.add(PREDICTIONS, entries)
@@ -117,16 +120,11 @@ class Store:
             oldest = self._db.query("SELECT seq, id, time FROM predictions ORDER BY seq LIMIT ?", at_most)
             if oldest:
                 [(newest,)] = self._db.query("SELECT max(seq) FROM predictions")
-                gone = [
-                    (seq, each)
-                    for seq, each, time in oldest
-                    if seq <= newest - most_rows or time < older_than
-                ]
-                self._remove("predictions", "seq", [seq for seq, _ in gone])
-                ids = [each for _, each in gone]
+                ids = [id_ for seq, id_, time in oldest if seq <= newest - most_rows or time < older_than]
+                self._remove("predictions", "id", ids)
                 self._remove("shadow_predictions", "prediction_id", ids)
                 self._remove("labels", "prediction_id", ids)
-                removed += len(gone)
+                removed += len(ids)
             orphans = self._db.query(
                 "SELECT prediction_id FROM labels WHERE time < ? AND NOT EXISTS "
                 "(SELECT 1 FROM predictions WHERE id = prediction_id) ORDER BY time LIMIT ?",
@@ -152,7 +150,7 @@ class Store:
         self._db.lock(
             "labels"
         )  # else two that label the same could both find nothing, or wait for each other
-        ids = self._db.dialect.listed([each.prediction_id for each in labels])
+        ids = json.dumps([each.prediction_id for each in labels])
         member = self._db.dialect.member
         found = self._db.query(
             f"SELECT prediction_id, label, time, known_at FROM labels WHERE prediction_id {member}", ids
@@ -167,10 +165,11 @@ class Store:
             for outcome, each in zip(outcomes, labels, strict=True)
         ]
 
-    def _remove(self, table: str, key: str, values: Sequence[Any]) -> None:
-        dialect = self._db.dialect
+    def _remove(self, table: str, key: str, values: Sequence[str]) -> None:
         if values:
-            self._db.query(f"DELETE FROM {table} WHERE {key} {dialect.member}", dialect.listed(values))
+            self._db.query(
+                f"DELETE FROM {table} WHERE {key} {self._db.dialect.member}", json.dumps(list(values))
+            )
 
 
 def open_store(url: str, columns: Sequence[str], contract_hash: str, numbers: Collection[str] = ()) -> Store:
