@@ -19,10 +19,11 @@ export PYTHONUNBUFFERED := 1
 export DVC_NO_ANALYTICS := 1
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
+export ORT_DISABLE_TELEMETRY := 1
 
 .PHONY: help
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s%s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: setup  ## data to released, packaged model: does what has changed, then sums up
@@ -51,6 +52,15 @@ bench: setup  ## time and memory against the limits; writes reports/benchmarks/
 .PHONY: serve
 serve: setup  ## serve the champion's Bento
 	@$(BIN)/takeoff serve
+
+.PHONY: container
+container: setup  ## build the image of the champion's Bento (BENTO=... for another) with podman or docker
+	@$(BIN)/python -m serving.deploy.container build $(if $(BENTO),--bento "$(BENTO)")
+
+.PHONY: container-run
+container-run: PORT := 3000
+container-run: setup  ## run that image on http://127.0.0.1:3000 (PORT=... for another port)
+	@$(BIN)/python -m serving.deploy.container run $(if $(BENTO),--bento "$(BENTO)") --port $(PORT)
 
 .PHONY: mlflow
 mlflow: setup  ## browse runs and model versions on http://127.0.0.1:5000 (PORT=... for another port)

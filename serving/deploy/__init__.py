@@ -1,0 +1,1 @@
+"""What it takes to run the service elsewhere: an image, a compose file, Kubernetes manifests."""
