@@ -6,18 +6,19 @@ spool instead; another thread, with a connection of its own, waits for the datab
 """
 
 import asyncio
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, NamedTuple
 
-from serving.spool import Group, Segment, Spool, SpoolUnavailable, to_lines
+from serving.log_work import FeedbackResult, Work, fail, merged, parts, succeed
+from serving.spool import Group, Spool, SpoolUnavailable, drain
 from takeoff.errors import TakeoffError
-from takeoff.log_store import Entry, Label, Labelled, ShadowEntry, Store, StoreUnavailable
+from takeoff.log_store import Entry, Label, ShadowEntry, Store, StoreUnavailable
 
 MOST_ROWS_AT_ONCE = 20_000  # in one transaction; a little more where a large batch comes last
 MOST_SHADOWS = 20_000  # rows of a challenger that may wait; more are dropped
@@ -30,7 +31,9 @@ RETENTION_PAUSE_SECONDS = 0.02  # between two removals
 
 FIRST_RETRY_SECONDS = 0.25  # after the database was lost
 LONGEST_RETRY_SECONDS = 5.0
-DRAINED_ROWS = 500  # in one transaction
+STEADY_SECONDS = 30.0  # a database that is lost sooner after its return gets longer to recover
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class LogUnavailable(TakeoffError):  # noqa: N818  # a state that passes, rather than a mistake
@@ -42,16 +45,6 @@ class Retention(NamedTuple):
 
     days: float
     most_rows: int
-
-
-class FeedbackResult(NamedTuple):
-    """What became of labels: how many of each, and the predictions that are not, or not yet, in the log."""
-
-    stored: int
-    repeated: int
-    changed: int
-    spooled: int
-    unknown: list[str]
 
 
 class LogState(NamedTuple):
@@ -91,14 +84,6 @@ class Observer:
     shadow_dropped: Callable[[int], None] = _ignore
 
 
-class _Work(NamedTuple):
-    """Rows that came together, and who waits for them."""
-
-    group: Group
-    loop: asyncio.AbstractEventLoop | None = None
-    futures: Sequence[asyncio.Future[Any]] = ()
-
-
 class PredictionLog:
     """Group commit with a spool behind it. `submit` and `feedback` are called on one event loop.
 
@@ -122,23 +107,24 @@ class PredictionLog:
     ) -> None:
         self._open_store, self._spool = open_store, spool
         self._retention, self._observer = retention, observer
-        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
+        self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._entries: list[Entry] = []  # of this turn of the event loop
         self._futures: list[asyncio.Future[None]] = []
         self._shadows: list[ShadowEntry] = []
         self._closed = False
 
-        self._lock = threading.Lock()  # for what the threads tell each other: these four, and the shadows
+        self._lock = threading.Lock()  # for what the threads tell each other: these, and the shadows
         self._store: Store | None = None  # the writer's
         self._fresh: Store | None = None  # that the drainer has opened for the writer
         self._since: float | None = None
         self._failure: str | None = None
+        self._back = -inf  # unix seconds at which the database was last there again
         try:
             self._store = open_store()
         except StoreUnavailable as error:
             self._since, self._failure = time.time(), str(error)
 
-        self._tidied = 0.0  # when the writer last looked at the bounds
+        self._tidied = -inf  # when the writer last looked at the bounds
         self._drain = threading.Event()  # there may be something in the spool
         self._drain.set()  # of processes that have ended
         self._closing = threading.Event()
@@ -216,13 +202,13 @@ class PredictionLog:
     def _put(self, group: Group) -> asyncio.Future[Any]:
         loop = self._running_loop()
         future = loop.create_future()
-        self._queue.put(_Work(group, loop, [future]))
+        self._queue.put(Work(group, loop, [future]))
         return future
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give this turn's rows to the writer, all at once."""
         if self._entries:
-            self._queue.put(_Work(Group(entries=self._entries), loop, self._futures))
+            self._queue.put(Work(Group(entries=self._entries), loop, self._futures))
             self._entries, self._futures = [], []
 
     # The writer
@@ -232,16 +218,20 @@ class PredictionLog:
         while is_open:
             works, is_open = self._waiting()
             if shadows := self._waiting_shadows(all_of_them=not works or not is_open):
-                works.append(_Work(Group(shadows=shadows)))
+                works.append(Work(Group(shadows=shadows)))
             self._take_fresh()
-            if works:
-                self._keep(works)
-            if is_open:
-                self._tidy()
+            try:
+                if works:
+                    self._keep(works)
+                if is_open:
+                    self._tidy()
+            except Exception as error:  # a mistake, but whoever waits must hear of it, and others be served
+                _LOGGER.exception("The prediction log failed")
+                fail(works, error)
 
-    def _waiting(self) -> tuple[list[_Work], bool]:
+    def _waiting(self) -> tuple[list[Work], bool]:
         """All that waits, if need be after a while, and whether there will be more."""
-        works: list[_Work] = []
+        works: list[Work] = []
         rows = 0
         try:
             work = self._queue.get(timeout=self._idle_seconds())
@@ -271,9 +261,9 @@ class PredictionLog:
             if self._fresh is not None:
                 self._store, self._fresh = self._fresh, None
 
-    def _keep(self, works: Sequence[_Work]) -> None:
+    def _keep(self, works: Sequence[Work]) -> None:
         """Into the database, or else into the spool; then let go who waits."""
-        group = _merged(works)
+        group = merged(works)
         if self._store is not None:
             started = time.perf_counter()
             try:
@@ -281,30 +271,30 @@ class PredictionLog:
             except StoreUnavailable as error:
                 self._lose(error)
             except Exception as error:  # a row that the database refuses must not take others with it
-                parts = list(_parts(works))
-                if len(parts) == 1:
-                    _fail(works, error)
+                single = list(parts(works))
+                if len(single) == 1:
+                    fail(works, error)
                 else:
-                    for part in parts:
-                        self._keep([part])
+                    for each in single:
+                        self._keep([each])
                 return
             else:
                 self._observer.committed(group.rows, time.perf_counter() - started)
-                _succeed(works, labelled)
+                succeed(works, labelled)
                 return
         self._keep_in_spool(works, group)
 
-    def _keep_in_spool(self, works: Sequence[_Work], group: Group) -> None:
+    def _keep_in_spool(self, works: Sequence[Work], group: Group) -> None:
         try:
             self._spool.append(group)
         except SpoolUnavailable as error:
             if group.shadows:
                 self._observer.shadow_dropped(len(group.shadows))
-            _fail(works, LogUnavailable(f"The prediction cannot be kept, so it is not given. {error}"))
+            fail(works, LogUnavailable(f"The prediction cannot be kept, so it is not given. {error}"))
             return
         self._observer.spooled(group.rows)
         self._drain.set()
-        _succeed(works, None)
+        succeed(works, None)
 
     def _lose(self, error: StoreUnavailable) -> None:
         """Go on without the database until the drainer has another connection."""
@@ -331,18 +321,23 @@ class PredictionLog:
     # The drainer
 
     def _recover(self) -> None:
-        wait = FIRST_RETRY_SECONDS
+        wait, lost, failed = FIRST_RETRY_SECONDS, 0.0, False
         while True:
             self._drain.wait()
-            if self._closing.is_set():
-                return
             self._drain.clear()
-            if self._recovered():
-                wait = FIRST_RETRY_SECONDS
-            else:
-                self._drain.set()
+            since = self._since
+            if since is not None and since != lost:
+                # One that is lost again as soon as it is back gets longer and longer to recover.
+                wait = FIRST_RETRY_SECONDS if since - self._back > STEADY_SECONDS else wait
+                lost = since
+            if since is not None or failed:
                 self._closing.wait(wait)
                 wait = min(2 * wait, LONGEST_RETRY_SECONDS)
+            if self._closing.is_set():
+                return
+            failed = not self._recovered()
+            if failed:
+                self._drain.set()
 
     def _recovered(self) -> bool:
         """Whether the writer has a database and nothing is left in the spool."""
@@ -351,31 +346,25 @@ class PredictionLog:
         store: Store | None = None
         try:
             store = self._open_store()
-            for segment in self._spool.full_segments():
-                if not self._drained(segment, store):
-                    return True  # closing
+            drain(self._spool, store, self._go_on_draining)
             self._switch_back()
             return True
-        except (TakeoffError, OSError) as error:
+        except Exception as error:
+            expected = isinstance(error, TakeoffError)
+            if not expected:
+                _LOGGER.exception("The spool could not be drained")
             with self._lock:
                 if self._since is not None:
-                    self._failure = str(error)
+                    self._failure = str(error) if expected else type(error).__name__
             return False
         finally:
             if store is not None:
                 store.close()
 
-    def _drained(self, segment: Segment, store: Store) -> bool:
-        """Move a file's rows into the database; False if the log is closing before that is done."""
-        for group in segment.groups(DRAINED_ROWS):
-            if self._closing.is_set():
-                return False
-            _insert_what_can_be(group, segment, store)
-            self._observer.drained(group.rows)
-            # The database takes rows again, that is certain now.
-            self._switch_back()
-        self._spool.remove(segment)
-        return True
+    def _go_on_draining(self, rows: int) -> bool:
+        self._observer.drained(rows)
+        self._switch_back()  # that the database takes rows again is certain now
+        return not self._closing.is_set()
 
     def _switch_back(self) -> None:
         if self._since is None:
@@ -383,87 +372,4 @@ class PredictionLog:
         fresh = self._open_store()
         with self._lock:
             self._fresh, self._since, self._failure = fresh, None, None
-
-
-def _merged(works: Sequence[_Work]) -> Group:
-    if len(works) == 1:
-        return works[0].group
-    return Group(
-        *(list(chain.from_iterable(part)) for part in zip(*(work.group for work in works), strict=True))
-    )
-
-
-def _parts(works: Iterable[_Work]) -> Iterator[_Work]:
-    """The same with each future on its own."""
-    for work in works:
-        if len(work.futures) > 1:
-            for entry, future in zip(work.group.entries, work.futures, strict=True):
-                yield _Work(Group(entries=[entry]), work.loop, [future])
-        else:
-            yield work
-
-
-def _succeed(works: Iterable[_Work], labelled: Sequence[Labelled] | None) -> None:
-    """Let go who waits; `labelled` is what became of all labels, None if they are in the spool."""
-    done: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
-    place = 0
-    for work in works:
-        result = None
-        if labels := work.group.labels:
-            result = _result(labels, labelled and labelled[place : place + len(labels)])
-            place += len(labels)
-        if work.loop is not None:
-            done.setdefault(work.loop, []).extend((future, result) for future in work.futures)
-    for loop, results in done.items():
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_set_results, results)
-
-
-def _fail(works: Iterable[_Work], error: Exception) -> None:
-    for work in works:
-        if work.loop is not None:
-            with suppress(RuntimeError):
-                work.loop.call_soon_threadsafe(_set_error, work.futures, error)
-
-
-def _set_results(results: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, result in results:
-        if not future.done():  # its client may be gone
-            future.set_result(result)
-
-
-def _set_error(futures: Iterable[asyncio.Future[Any]], error: Exception) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_exception(error)
-
-
-def _result(labels: Sequence[Label], labelled: Sequence[Labelled] | None) -> FeedbackResult:
-    if labelled is None:
-        return FeedbackResult(0, 0, 0, len(labels), [])
-    outcomes = [each.outcome for each in labelled]
-    unknown = [label.prediction_id for label, each in zip(labels, labelled, strict=True) if not each.known]
-    return FeedbackResult(
-        outcomes.count("stored"),
-        outcomes.count("repeated"),
-        outcomes.count("changed"),
-        0,
-        list(dict.fromkeys(unknown)),
-    )
-
-
-def _insert_what_can_be(group: Group, segment: Segment, store: Store) -> None:
-    """Insert a group; rows that the database refuses for what they are go to a file aside."""
-    try:
-        store.insert(*group)
-    except StoreUnavailable:
-        raise
-    except Exception:
-        singles = [Group(entries=[each]) for each in group.entries]
-        singles += [Group(shadows=[each]) for each in group.shadows]
-        singles += [Group(labels=[each]) for each in group.labels]
-        if len(singles) == 1:
-            segment.put_aside(to_lines(group))
-            return
-        for single in singles:
-            _insert_what_can_be(single, segment, store)
+            self._back = time.time()

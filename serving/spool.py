@@ -8,15 +8,16 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from math import inf
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
 from takeoff.errors import TakeoffError
-from takeoff.log_store import Entry, Label, ShadowEntry
+from takeoff.log_store import Entry, Label, ShadowEntry, Store, StoreUnavailable
 
 SUFFIX = ".jsonl"
 ASIDE_SUFFIX = ".aside"  # lines that could not be read or stored, for a person to look at
@@ -26,6 +27,7 @@ KINDS: dict[str, type[Entry] | type[ShadowEntry] | type[Label]] = {
     "label": Label,
 }
 SEGMENT_BYTES = 16 * 2**20  # a file that is larger is followed by another
+DRAINED_ROWS = 500  # in one transaction
 OTHERS_SECONDS = 1.0  # how long the size of other processes' files is taken to be the same
 
 
@@ -52,6 +54,7 @@ class Segment:
     def __init__(self, path: Path, descriptor: int, rows: int, size: int) -> None:
         self.path, self.rows, self.size = path, rows, size
         self._descriptor = descriptor
+        self._drained = 0  # bytes whose rows are stored
 
     def append(self, lines: bytes, rows: int) -> None:
         """Write whole lines; they are on the disk when this returns.
@@ -72,25 +75,20 @@ class Segment:
         self.rows += rows
 
     def groups(self, most_rows: int) -> Iterator[Group]:
-        """Its rows, at most so many at once. Lines that make no sense go to a file aside.
+        """Its rows, at most so many at once; who asks for the next has stored the one before.
 
-        A last line that has no end was being written when its process was killed: it was never answered.
+        Lines that make no sense go to a file aside. A last line without an end was being written when its
+        process was killed: it was never answered.
         """
-        waiting: list[tuple[str, Any]] = []
         with self.path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                row = _parse(line)
-                if row is None:
-                    self.put_aside([line])
-                    continue
-                waiting.append(row)
-                if len(waiting) == most_rows:
-                    yield _group(waiting)
-                    waiting = []
-        if waiting:
-            yield _group(waiting)
+            file.seek(self._drained)
+            while lines := [line for line in islice(file, most_rows) if line.endswith(b"\n")]:
+                rows = [(line, _parse(line)) for line in lines]
+                yield _group(row for _, row in rows if row is not None)
+                if senseless := [line for line, row in rows if row is None]:
+                    self.put_aside(senseless)
+                self._drained += sum(map(len, lines))
+                self.rows -= len(lines)
 
     def put_aside(self, lines: Iterable[bytes]) -> None:
         """Keep lines for a person to look at, in a file beside this one."""
@@ -213,6 +211,43 @@ class Spool:
         return sum(own.values()) + others
 
 
+def drain(spool: Spool, store: Store, go_on: Callable[[int], bool]) -> None:
+    """Move all that waits into the database.
+
+    Args:
+        spool: what waits.
+        store: the database.
+        go_on: told after each transaction how many rows it moved; says whether to go on.
+
+    Raises:
+        StoreUnavailable: the database is away again; what it has got is not moved again by this process.
+        OSError: the disk of the spool fails.
+    """
+    for segment in spool.full_segments():
+        for group in segment.groups(DRAINED_ROWS):
+            _insert_what_can_be(group, segment, store)
+            if not go_on(group.rows):
+                return
+        spool.remove(segment)
+
+
+def _insert_what_can_be(group: Group, segment: Segment, store: Store) -> None:
+    """Insert a group; rows that the database refuses for what they are go to a file aside."""
+    try:
+        store.insert(*group)
+    except StoreUnavailable:
+        raise
+    except Exception:
+        singles = [Group(entries=[each]) for each in group.entries]
+        singles += [Group(shadows=[each]) for each in group.shadows]
+        singles += [Group(labels=[each]) for each in group.labels]
+        if len(singles) == 1:
+            segment.put_aside(to_lines(group))
+            return
+        for single in singles:
+            _insert_what_can_be(single, segment, store)
+
+
 def _create(folder: Path) -> Segment:
     """A new file, whose name sorts by time; it gets that name once it is locked, so that nobody adopts it."""
     path = folder / f"{time.time_ns():020d}-{os.getpid()}{SUFFIX}"
@@ -277,7 +312,7 @@ def _group(rows: Iterable[tuple[str, Any]]) -> Group:
     return Group(*parts.values())
 
 
-def _unusable(reason: str) -> TakeoffError:
+def _unusable(reason: str | None) -> TakeoffError:
     return TakeoffError(
         f"The spool's folder cannot be used: {reason}. Set TAKEOFF_SPOOL_DIR to a folder that may be written."
     )

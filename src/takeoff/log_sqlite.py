@@ -3,8 +3,9 @@
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -15,9 +16,12 @@ from takeoff.log_store import StoreUnavailable
 
 BUSY_SECONDS = 2.0  # wait for whoever writes without taking the lock below: a person's SQL client
 ROWS_A_STATEMENT = 64  # at 12 values a row within 999, a limit of older SQLites
-CHECKPOINT_PAGES = 1000  # pages of 4 kB in the WAL from which a commit moves them into the file
+CHECKPOINT_ROWS = 2000  # rows, about 4 MB of WAL, after which it is moved into the file
+MOST_WAL_PAGES = 16_000  # from which a commit moves it itself, should nobody else
 SPARE_SHARE = 0.1  # free pages that stay in the file, since new rows will want them
 PAGES_GIVEN_BACK = 500  # at once: the log stands still for so long
+
+CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"  # what it can, without waiting for anybody
 
 # The failures that are the caller's or this module's own mistake.
 MISTAKES = {
@@ -41,31 +45,33 @@ DIALECT = Dialect(
 class SqliteDatabase:
     """One connection to the file; its folder is made. See `takeoff.log_store.Database`.
 
-    Writers of several processes wait for each other at a lock beside the file: a process that waits there
-    is woken at once, where SQLite's own waiting sleeps and looks again.
+    Writers of several processes wait for each other at a lock beside the file: who waits there is woken at
+    once, where SQLite's own waiting sleeps and looks again.
     """
 
     dialect = DIALECT
 
     def __init__(self, file: str) -> None:
-        self._lock = -1
-        self._connection: sqlite3.Connection | None = None
         path = Path(file)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(
-                path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
-            )
-            self._connection = _connect(path, self._lock)
-        except (OSError, sqlite3.Error) as error:
-            self.close()
+            self._lock = _Lock(path)
+        except OSError as error:
             raise _translated(error) from None
+        try:
+            self._connection: sqlite3.Connection | None = _connect(path, self._lock)
+        except sqlite3.Error as error:
+            self._lock.close()
+            raise _translated(error) from None
+        self._checkpointer = _Checkpointer(path)
+        self._added = 0  # rows of the transaction
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """See `Database.transaction`."""
-        with self._alone():
+        with self._lock:
             self._execute("BEGIN IMMEDIATE")
+            self._added = 0
             try:
                 yield
                 self._execute("COMMIT")
@@ -73,6 +79,7 @@ class SqliteDatabase:
                 with suppress(sqlite3.Error):  # a full disk rolls back by itself
                     self._opened().execute("ROLLBACK")
                 raise
+        self._checkpointer.count(self._added)
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """See `Database.query`."""
@@ -81,6 +88,7 @@ class SqliteDatabase:
     def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """See `Database.add`."""
         if self._opened().in_transaction:
+            self._added += len(rows)
             for start in range(0, len(rows), ROWS_A_STATEMENT):
                 part = rows[start : start + ROWS_A_STATEMENT]
                 self._execute(
@@ -94,8 +102,9 @@ class SqliteDatabase:
             # many times from a busy event loop, that lock would cost more than the disk.
             sql = _insertion(table.name, tuple(table.columns), len(rows))
             values = tuple(chain.from_iterable(rows))
-            with self._alone():
+            with self._lock:
                 self._execute(sql, values)
+            self._checkpointer.count(len(rows))
 
     def lock(self, name: str) -> None:
         """Nothing to do: a transaction here is alone anyway."""
@@ -104,27 +113,17 @@ class SqliteDatabase:
         """See `Database.give_back`."""
         [(pages,)], [(free,)] = self._execute("PRAGMA page_count"), self._execute("PRAGMA freelist_count")
         if (spare := free - int(SPARE_SHARE * pages)) > 0:
-            with self._alone():
+            with self._lock:
                 self._execute(f"PRAGMA incremental_vacuum({min(spare, PAGES_GIVEN_BACK)})")
 
     def close(self) -> None:
         """See `Database.close`."""
+        self._checkpointer.close()
         if self._connection is not None:
             with suppress(sqlite3.Error):  # the last one out moves the WAL into the file, if it can
                 self._connection.close()
             self._connection = None
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the lock beside the file; the kernel frees it when a process is killed."""
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self._lock.close()
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -138,25 +137,94 @@ class SqliteDatabase:
             raise _translated(error) from None
 
 
-def _connect(path: Path, lock: int) -> sqlite3.Connection:
+class _Lock:
+    """A lock beside the file, for whoever writes; the kernel frees it when a process is killed."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._descriptor = os.open(path.with_name(f"{path.name}.lock"), flags, 0o644)
+
+    def __enter__(self) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        except OSError as error:  # a network's file system, or closed
+            raise _translated(error) from None
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._descriptor)
+
+
+class _Checkpointer:
+    """Moves the WAL into the file beside the writers, which a commit would otherwise do and wait for.
+
+    While others write, nearly all of it is moved. Then they wait until the short rest is, after which the
+    next commit begins the WAL anew: without that it would grow as long as anybody writes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows = 0
+        self._wanted = threading.Event()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def count(self, rows: int) -> None:
+        """Rows that were written."""
+        self._rows += rows
+        if self._rows >= CHECKPOINT_ROWS:
+            self._rows = 0
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="log-checkpoint", daemon=True)
+                self._thread.start()
+            self._wanted.set()
+
+    def close(self) -> None:
+        """End, after what is under way. May be called twice."""
+        self._closing = True
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        while self._wanted.wait() and not self._closing:
+            self._wanted.clear()
+            # Whatever goes wrong here goes wrong for the writer too, which says so.
+            with suppress(OSError, sqlite3.Error, StoreUnavailable):
+                self._move()
+
+    def _move(self) -> None:
+        lock = _Lock(self._path)
+        try:
+            with closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS)) as connection:
+                connection.execute(CHECKPOINT).fetchall()
+                with lock:
+                    connection.execute(CHECKPOINT).fetchall()
+        finally:
+            lock.close()
+
+
+def _connect(path: Path, lock: _Lock) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
     )
-    fcntl.flock(lock, fcntl.LOCK_EX)  # two that make the file at once must not meet half-way
     try:
-        # Only a file without tables takes it.
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
+        with lock:  # two that make the file at once must not meet half-way
+            # Only a file without tables takes it.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
         # The WAL is on the disk when a commit returns.
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {MOST_WAL_PAGES}")
         # After a rush the WAL shrinks again; else it stays, since writing over it is faster than growing it.
-        connection.execute(f"PRAGMA journal_size_limit = {4 * CHECKPOINT_PAGES * 4096}")
+        connection.execute(f"PRAGMA journal_size_limit = {MOST_WAL_PAGES * 4096}")
     except sqlite3.Error:
         connection.close()
         raise
-    finally:
-        fcntl.flock(lock, fcntl.LOCK_UN)
     return connection
 
 
