@@ -21,6 +21,7 @@ from takeoff.contract import CONTRACT_FILE, Contract, read_contract
 from takeoff.features import Examples, examples
 from takeoff.params import PARAMS_FILE, Params, read_params
 from takeoff.training import Trained, train
+from tests.postgres import postgres, started_postgres  # noqa: F401  # fixtures for every folder
 
 PROJECT = Path(__file__).parents[1]
 FIRST_MONTH, LAST_MONTH = 4, 6  # one each to fit, to validate and to test

@@ -114,7 +114,10 @@ class SqliteDatabase:
         [(pages,)], [(free,)] = self._execute("PRAGMA page_count"), self._execute("PRAGMA freelist_count")
         if (spare := free - int(SPARE_SHARE * pages)) > 0:
             with self._lock:
-                self._execute(f"PRAGMA incremental_vacuum({min(spare, PAGES_GIVEN_BACK)})")
+                try:  # as a script, since one step of this statement gives back one page
+                    self._opened().executescript(f"PRAGMA incremental_vacuum({min(spare, PAGES_GIVEN_BACK)})")
+                except sqlite3.Error as error:
+                    raise _translated(error) from None
 
     def close(self) -> None:
         """See `Database.close`."""

@@ -1,0 +1,76 @@
+"""Predictions for tests of the log, by the real contract, and a look into a log with a client of its own."""
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+
+from takeoff.contract import read_contract
+from takeoff.log_store import Entry, Label, ShadowEntry, Store, open_store
+
+PROJECT = Path(__file__).parents[1]
+CONTRACT = read_contract(PROJECT)
+ROW = [column.example for column in CONTRACT.columns.values()]
+
+
+def entries(count: int, **changes: Any) -> list[Entry]:
+    """Predictions of now for the contract's example row."""
+    example = Entry(
+        id="",
+        time=time.time(),
+        model_version="1",
+        contract=CONTRACT.hash,
+        row=json.dumps(ROW),
+        probability=0.25,
+        probabilities="[0.75, 0.25]",
+        decision=CONTRACT.target.classes[0],
+        review=False,
+        latency_ms=0.5,
+    )
+    return [example._replace(**{"id": str(uuid4()), **changes}) for _ in range(count)]
+
+
+def shadow(entry: Entry) -> ShadowEntry:
+    """What a challenger said of the same row."""
+    return ShadowEntry(entry.id, "challenger", 0.5, "[0.5, 0.5]", entry.decision, 1.0)
+
+
+def label(entry: Entry, place: int = 0, at: float | None = None) -> Label:
+    """One of the contract's classes as the truth."""
+    return Label(entry.id, CONTRACT.target.classes[place], time.time() if at is None else at)
+
+
+def open_log(url: str) -> Store:
+    """The store as the service opens it."""
+    return open_store(url, list(CONTRACT.columns), CONTRACT.hash, CONTRACT.numbers)
+
+
+def ask(url: str, sql: str) -> list[tuple[Any, ...]]:
+    """What another client of the database sees."""
+    if url.startswith("sqlite:///"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            return connection.execute(sql).fetchall()
+    with psycopg.connect(url) as connection:
+        return connection.execute(sql.encode()).fetchall()
+
+
+def ids_in(url: str) -> list[str]:
+    """Ids of the predictions in a log, in the order in which they came."""
+    return [each for (each,) in ask(url, "SELECT id FROM predictions ORDER BY seq")]
+
+
+def ids(rows: Sequence[Entry]) -> list[str]:
+    """Ids of predictions."""
+    return [each.id for each in rows]
+
+
+def python_environment() -> dict[str, str]:
+    """For a process that imports the project's folders as the tests do."""
+    return os.environ | {"PYTHONPATH": str(PROJECT)}
