@@ -106,13 +106,13 @@ class Server:
 @pytest.fixture(scope="session")
 def started_postgres() -> Iterator[Server]:
     """The one server of all tests."""
-    binaries = _binaries()
-    if binaries is None:
+    tools = binaries()
+    if tools is None:
         pytest.skip("no PostgreSQL server is installed (Debian: apt-get install postgresql)")
     # Not pytest's own folder, into which only its user may look.
     folder = Path(tempfile.mkdtemp(prefix="takeoff-postgres-"))
     try:
-        server = Server(folder, binaries)
+        server = Server(folder, tools)
         yield server
         server.stop("immediate")
     finally:
@@ -127,7 +127,7 @@ def postgres(started_postgres: Server) -> Iterator[Server]:
         started_postgres.start()
 
 
-def _binaries() -> Path | None:
+def binaries() -> Path | None:
     """Where the newest server's tools are: not on PATH with Debian's package."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if found:
