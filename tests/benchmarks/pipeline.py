@@ -6,7 +6,6 @@ writes reports/benchmarks/pipeline.md. A missed target is written beside its fig
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -18,9 +17,8 @@ from typing import NamedTuple
 import psutil
 
 from takeoff import paths
+from tests.benchmarks.report import PROJECT, Line, at_most, made_by, say, targets_table, write
 
-PROJECT = Path(__file__).resolve().parents[2]
-REPORT = Path("reports") / "benchmarks" / "pipeline.md"
 REPRO = [sys.executable, "-m", "dvc", "repro"]
 BARE = [sys.executable, "-m", "tests.benchmarks.bare"]
 SAMPLE_SECONDS = 0.05
@@ -41,25 +39,13 @@ class Run(NamedTuple):
     peak_gib: float
 
 
-class Line(NamedTuple):
-    """One row of the report."""
-
-    what: str
-    target: str
-    measured: str
-    met: bool
-
-
 def main() -> None:
     """Run everything, write the report, print it."""
     with tempfile.TemporaryDirectory(prefix="takeoff bench ") as temporary:
         clone = Path(temporary) / "project"
         subprocess.run(["git", "clone", "-q", str(PROJECT), str(clone)], check=True)
         lines, stages = _measure(clone)
-    text = _report(lines, stages)
-    (PROJECT / REPORT).parent.mkdir(parents=True, exist_ok=True)
-    (PROJECT / REPORT).write_text(text, encoding="utf-8")
-    print(text)
+    write("pipeline.md", _report(lines, stages))
 
 
 def _measure(clone: Path) -> tuple[list[Line], dict[str, float]]:
@@ -83,10 +69,10 @@ def _measure(clone: Path) -> tuple[list[Line], dict[str, float]]:
     ratio = min(first.seconds, forced.seconds) / min(each.seconds for each in bare)
     peak = max(first.peak_gib, forced.peak_gib)
     lines = [
-        _at_most("the whole pipeline, from nothing", first.seconds, MOST_SECONDS, "s"),
-        _at_most("its peak memory, all processes together", peak, MOST_GIB, "GiB"),
-        _at_most("its time against the bare script's (best of two each)", ratio, MOST_TIMES_BARE, "x"),
-        _at_most("`dvc repro` with nothing changed (median of three)", nothing, MOST_NOTHING_SECONDS, "s"),
+        at_most("the whole pipeline, from nothing", first.seconds, MOST_SECONDS, "s"),
+        at_most("its peak memory, all processes together", peak, MOST_GIB, "GiB"),
+        at_most("its time against the bare script's (best of two each)", ratio, MOST_TIMES_BARE, "x"),
+        at_most("`dvc repro` with nothing changed (median of three)", nothing, MOST_NOTHING_SECONDS, "s"),
         Line("`dvc.lock` after `dvc repro --force`", "unchanged", "unchanged" if same else "changed", same),
         Line(
             f"winner ({winner}), test split: ROC AUC",
@@ -100,14 +86,10 @@ def _measure(clone: Path) -> tuple[list[Line], dict[str, float]]:
             f"{error['value']:.4f} [{error['low']:.4f}, {error['high']:.4f}]",
             error["value"] <= MOST_CALIBRATION_ERROR,
         ),
-        _at_most("one row through the winner's ONNX (median)", timing["one_row_us"], MOST_ONE_ROW_US, "us"),
+        at_most("one row through the winner's ONNX (median)", timing["one_row_us"], MOST_ONE_ROW_US, "us"),
     ]
     seconds = {"bare script": min(each.seconds for each in bare), "pipeline, forced": forced.seconds}
     return lines, seconds
-
-
-def _at_most(what: str, measured: float, most: float, unit: str) -> Line:
-    return Line(what, f"at most {most:g} {unit}", f"{measured:.2f} {unit}", measured <= most)
 
 
 def _run(command: list[str], folder: Path) -> Run:
@@ -169,23 +151,13 @@ def _path_with_python() -> str:
 
 
 def _report(lines: list[Line], seconds: dict[str, float]) -> str:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    missed = sum(not line.met for line in lines)
     return "\n".join(
         [
             "# The pipeline against its limits",
             "",
-            f"Made by `make bench` at commit {commit} on {_machine()}. "
-            + ("Every target is met." if not missed else f"{missed} of {len(lines)} targets are missed."),
+            made_by("make bench", lines),
             "",
-            "| what | target | measured | |",
-            "|---|---|---|---|",
-            *(
-                f"| {each.what} | {each.target} | {each.measured} | {'met' if each.met else '**missed**'} |"
-                for each in lines
-            ),
+            *targets_table(lines),
             "",
             "Seconds in the same run: "
             + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
@@ -193,22 +165,6 @@ def _report(lines: list[Line], seconds: dict[str, float]) -> str:
             "",
         ]
     )
-
-
-def _machine() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    names = [
-        line.split(":", 1)[1].strip()
-        for line in (cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else "").splitlines()
-        if line.startswith("model name")
-    ]
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{os.cpu_count()} cores ({names[0] if names else platform.machine()}), {memory:.0f} GiB"
-
-
-def say(text: str) -> None:
-    """Progress, on standard error."""
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
