@@ -150,8 +150,8 @@ def _service(log_url: str, folder: Path, workers: int = 1) -> Contestant:
 
 
 def _bare(model: Path) -> Contestant:
-    command = ("-m", "uvicorn", "tests.benchmarks.servers.bare:app", "--host", HOST, "--port", PORT)
-    command += ("--http", "httptools", "--no-access-log", "--log-level", "warning")
+    options = ("--http", "httptools", "--no-access-log", "--log-level", "warning")
+    command = ("-m", "uvicorn", "tests.benchmarks.servers.bare:app", "--host", HOST, "--port", PORT, *options)
     return Contestant(command, "/livez", {MODEL_VARIABLE: str(model)})
 
 
@@ -166,8 +166,20 @@ def _mlflow(work: Path, model: Path) -> Contestant:
     folder = str(work / "mlflow")
     maker = [sys.executable, "-m", "tests.benchmarks.servers.mlflow_model", str(model), folder]
     subprocess.run(maker, cwd=PROJECT, check=True, capture_output=True, env=os.environ | MLFLOW_QUIET)
-    command = ("-m", "mlflow", "models", "serve", "--model-uri", folder, "--env-manager", "local")
-    command += ("--host", HOST, "--port", PORT, "--workers", "1")
+    options = ("--env-manager", "local", "--workers", "1")
+    command = (
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "--model-uri",
+        folder,
+        "--host",
+        HOST,
+        "--port",
+        PORT,
+        *options,
+    )
     return Contestant(command, "/health", MLFLOW_QUIET, path="/invocations")
 
 

@@ -56,7 +56,7 @@ def arrays(rows: pd.DataFrame, size: int, contract: Contract) -> list[Arrays]:
     """Every `size` rows as what ONNX Runtime is fed: an array of shape (size, 1) per column."""
     frame = features(rows, contract)
     return [
-        {name: frame[name].to_numpy()[start : start + size].reshape(-1, 1) for name in frame}
+        {name: frame[name].to_numpy()[start : start + size].reshape(-1, 1) for name in contract.columns}
         for start in range(0, len(frame), size)
     ]
 

@@ -86,8 +86,8 @@ def text(results: Results) -> str:
             "# The service against its limits",
             "",
             made_by("make bench-serving", lines),
-            f"Served: {results.bento}, as `takeoff serve` serves it, with everything on: validation, prediction "
-            "log committed before the answer, metrics, deadline, body limit, bounded queue.",
+            f"Served: {results.bento}, as `takeoff serve` serves it, with everything on: validation, the "
+            "prediction log committed before the answer, metrics, deadline, body limit, bounded queue.",
             *(f"\n**Void**: {problem}" for problem in results.problems),
             "",
             *targets_table(lines),
@@ -210,10 +210,10 @@ def _notes(measured: Mapping[Load, Figures], results: Results, rounds: int) -> l
         f"loads every server once, in an order that turns round. A server gets no load before the one before "
         f"it has come to rest; all of them, idle, use {results.idle_share:.1%} of a core.",
         f"Event loop of uvicorn here, for all alike: {'uvloop' if find_spec('uvloop') else 'asyncio'}.",
-        f"Memory is the worker's resident memory after {early.answers:,} and {late.answers:,} requests of one "
-        f"row; after the requests of {BATCH_ROWS:,} rows that followed: {results.after_batches:.1f} MiB.",
-        "MLflow serves the champion's ONNX file with a signature of tensors, its faster form. The pipeline of "
-        "scikit-learn is as it was fitted, with the threads that it takes by itself.",
+        f"Memory is the worker's resident memory after {early.answers:,} and {late.answers:,} requests of "
+        f"one row; after the requests of {BATCH_ROWS:,} rows that followed: {results.after_batches:.1f} MiB.",
+        "MLflow serves the champion's ONNX file with a signature of tensors, its faster form. The pipeline "
+        "of scikit-learn is as it was fitted, with the threads that it takes by itself.",
     ]
     if Load(ON_POSTGRES, 16) not in measured:
         notes.append("PostgreSQL is not installed here, so the log was not measured in it.")
