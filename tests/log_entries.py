@@ -1,14 +1,15 @@
 """Predictions for tests of the log, by the real contract, and a look into a log with a client of its own."""
 
+import asyncio
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import psycopg
 
@@ -17,7 +18,14 @@ from takeoff.log_store import Entry, Label, ShadowEntry, Store, open_store
 
 PROJECT = Path(__file__).parents[1]
 CONTRACT = read_contract(PROJECT)
+PATIENCE_SECONDS = 60.0
 ROW = [column.example for column in CONTRACT.columns.values()]
+
+
+def new_id() -> str:
+    """A UUID of version 7, as the service gives: a database appends it to its index."""
+    milliseconds, random = time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10))
+    return str(UUID(int=milliseconds << 80 | 7 << 76 | (random & ~(0xF << 76)) & ~(3 << 62) | 2 << 62))
 
 
 def entries(count: int, **changes: Any) -> list[Entry]:
@@ -34,7 +42,7 @@ def entries(count: int, **changes: Any) -> list[Entry]:
         review=False,
         latency_ms=0.5,
     )
-    return [example._replace(**{"id": str(uuid4()), **changes}) for _ in range(count)]
+    return [example._replace(**{"id": new_id(), **changes}) for _ in range(count)]
 
 
 def shadow(entry: Entry) -> ShadowEntry:
@@ -69,6 +77,14 @@ def ids_in(url: str) -> list[str]:
 def ids(rows: Sequence[Entry]) -> list[str]:
     """Ids of predictions."""
     return [each.id for each in rows]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for something that must come about."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < end, "it did not come about"
+        await asyncio.sleep(0.01)
 
 
 def python_environment() -> dict[str, str]:
