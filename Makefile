@@ -49,6 +49,10 @@ lint: setup  ## style, formatting, types, and notebooks without outputs
 bench: setup  ## time and memory against the limits; writes reports/benchmarks/
 	@$(BIN)/python -m tests.benchmarks.pipeline
 
+.PHONY: bench-serving
+bench-serving: setup  ## the service against its limits, with wrk; writes reports/benchmarks/serving.md
+	@$(BIN)/python -m tests.benchmarks.serving
+
 .PHONY: serve
 serve: setup  ## serve the champion's Bento
 	@$(BIN)/takeoff serve

@@ -108,6 +108,27 @@ def busy_share(servers: Sequence[Server], seconds: float) -> float:
     return (sum(map(_cpu_seconds, servers)) - before) / (time.monotonic() - started)
 
 
+def quiet_shares(servers: Sequence[Server], seconds: float) -> tuple[float, float]:
+    """CPU that servers, and that all other processes, use over some time; as shares of one core."""
+    before, started = _machine_seconds(), time.monotonic()
+    own = busy_share(servers, seconds)
+    everything = (_machine_seconds() - before) / (time.monotonic() - started)
+    return own, max(0.0, everything - own)
+
+
+def watch_stolen() -> Callable[[], float]:
+    """What tells the share of all cores that a virtual machine's host has taken since this call."""
+    before = psutil.cpu_times()
+
+    def stolen() -> float:
+        now = psutil.cpu_times()
+        # Guests' time is counted in user's already; only Linux knows of stolen time.
+        spent = sum(now) - sum(before) - (getattr(now, "guest", 0.0) - getattr(before, "guest", 0.0))
+        return float((getattr(now, "steal", 0.0) - getattr(before, "steal", 0.0)) / spent)
+
+    return stolen
+
+
 def worker_mib(server: Server) -> float:
     """Resident memory in MiB of the largest process below the one that was started: the worker."""
     return max(float(each.memory_info().rss) for each in server.process.children(recursive=True)) / 2**20
@@ -146,6 +167,11 @@ def _cpu_seconds(server: Server) -> float:
             times = each.cpu_times()
             total += times.user + times.system
     return total
+
+
+def _machine_seconds() -> float:
+    times = psutil.cpu_times()
+    return float(times.user + times.system + getattr(times, "irq", 0.0) + getattr(times, "softirq", 0.0))
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:

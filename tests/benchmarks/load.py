@@ -14,7 +14,7 @@ from takeoff.errors import TakeoffError
 SCRIPT = Path(__file__).with_name("load.lua")
 LONGEST_WAIT_SECONDS = 60  # for one answer, after which it counts as failed
 ERRORS = {
-    "status": "answers that were not 2xx",
+    "status": "answers with an error status",
     "connect": "failed connections",
     "read": "connections that broke",
     "write": "requests that could not be sent",

@@ -15,12 +15,21 @@ REPORTS = PROJECT / "reports" / "benchmarks"
 
 
 class Line(NamedTuple):
-    """One row of a report; `met` is None where nothing could be measured."""
+    """One row of a report.
+
+    Attributes:
+        what: was measured.
+        target: and its unit.
+        measured: the figure, and what it is made of.
+        met: None where nothing could be measured.
+        held_back: what holds the figure back; for a miss.
+    """
 
     what: str
     target: str
     measured: str
     met: bool | None
+    held_back: str = ""
 
 
 VERDICTS = {True: "met", False: "**missed**", None: "**not measured**"}
@@ -42,6 +51,11 @@ def targets_table(lines: Sequence[Line]) -> list[str]:
         ("what", "target", "measured", ""),
         [(each.what, each.target, each.measured, VERDICTS[each.met]) for each in lines],
     )
+
+
+def misses(lines: Sequence[Line]) -> list[str]:
+    """A list item for each missed line on what holds it back."""
+    return [f"- {each.what}: {each.held_back}" for each in lines if each.met is False and each.held_back]
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -7,6 +7,8 @@ A missed target is written beside its figure and does not stop it.
 
 import argparse
 import itertools
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -44,7 +46,7 @@ SINGLE_ROWS = 400  # different ones, sent in turn
 BATCHES = 10  # different ones
 BATCH_PATH = "/predict_batch"
 SYNCS = 2000  # in all rounds together
-IDLE_SECONDS = 2
+IDLE_SECONDS = 1
 WARM_UP_SECONDS = 1
 TOP_UP_SECONDS = 10
 ALONE_SECONDS = 1
@@ -113,6 +115,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round; prints, writes no report")
     quick = parser.parse_args().quick
     check_installed()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, which stops the servers
     # Where the service's own log would be, so that its disk is the one that is measured.
     (PROJECT / paths.DATA).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".benchmark-", dir=PROJECT / paths.DATA) as temporary:
@@ -131,7 +134,7 @@ def _prepare(work: Path) -> Subject:
     champion = Registry(contract.name).champion()
     if champion is None or champion.bento is None:
         raise TakeoffError("There is no packaged champion to measure. Run `make run` first.")
-    if packaging.describe(contract, PROJECT).tag != champion.bento:
+    if not _is_of_this_folder(champion.bento, contract):
         say(f"Note: {champion.bento} is measured, which is not what the files of this folder would make.")
     folder = packaging.bento_folder(packaging.store_folder(PROJECT), champion.bento) / "src" / paths.RELEASED
     released = model.load(folder)
@@ -152,6 +155,13 @@ def _prepare(work: Path) -> Subject:
         sample=sent[0],
         expected=float(model.predict(released.session, features(few[:1], contract))[0, -1]),
     )
+
+
+def _is_of_this_folder(bento: str, contract: Contract) -> bool:
+    try:
+        return packaging.describe(contract, PROJECT).tag == bento
+    except TakeoffError:  # one of the files is missing
+        return False
 
 
 def _measure(subject: Subject, work: Path, pace: Pace) -> Results:
@@ -180,11 +190,12 @@ def _load_all(bench: Bench, starts: list[float], work: Path) -> Results:
     contestants.check_same(servers, bench.endpoints, subject.sample, subject.expected, subject.contract)
     for server in servers.values():
         launch.settle(server)
-    idle = launch.busy_share(list(servers.values()), IDLE_SECONDS)
+    stolen = launch.watch_stolen()
+    idle, _ = launch.quiet_shares(list(servers.values()), IDLE_SECONDS)
     first = _load(bench, CROWD, FIRST_SECONDS, FIRST_ANSWERS)
     memory = [_memory(bench, first.answers)]
     loads = {each: seconds for each, seconds in LOADS.items() if each.server in servers}
-    samples, syncs = _rounds(bench, loads, lambda: fdatasync_ms(work, SYNCS // pace.rounds))
+    samples, between = _rounds(bench, loads, lambda: _machine(bench, work))
     answers = first.answers + sum(s.answers for each in samples if each.server == OURS for s in samples[each])
     while answers < pace.answers:
         answers += _load(bench, CROWD, TOP_UP_SECONDS).answers
@@ -200,8 +211,11 @@ def _load_all(bench: Bench, starts: list[float], work: Path) -> Results:
         starts=starts,
         memory=memory,
         after_batches=launch.worker_mib(servers[OURS]),
-        syncs_ms=list(itertools.chain.from_iterable(syncs)),
+        syncs_ms=[ms for syncs, _ in between for ms in syncs],
         idle_share=idle,
+        other_shares=[other for _, other in between],
+        stolen_share=stolen(),
+        warm_ups=pace.warm_ups,
     )
 
 
@@ -259,6 +273,12 @@ def _unlogged(bench: Bench, samples: dict[Load, list[Sample]], answers: int) -> 
         if (kept := logged.get("database", 0)) < given:
             problems.append(f"{name}: {kept:,} rows are in the log, of {given:,} that were answered.")
     return problems
+
+
+def _machine(bench: Bench, work: Path) -> tuple[list[float], float]:
+    """The disk, and how busy the machine is with other things, while no server is asked."""
+    _, other = launch.quiet_shares(list(bench.servers.values()), IDLE_SECONDS)
+    return fdatasync_ms(work, SYNCS // bench.pace.rounds), other
 
 
 def _rows_per_second(bench: Bench) -> float:
