@@ -320,6 +320,7 @@ def test_secrets_are_asked_for_and_not_written_down() -> None:
     example = dict(re.findall(r"^([A-Z_]+)=(.*)$", (DEPLOY / ".env.example").read_text(), flags=re.MULTILINE))
 
     assert set(re.findall(r"\$\{([A-Z_]+):\?", text)) == set(example)  # without them compose does not start
+    assert not set(re.findall(r"\$\{([A-Z_]+):-", text)) & set(example)
     assert not any(example.values())
     assert not any(MANIFESTS["Secret/takeoff"]["stringData"].values())
     assert ".env" in (DEPLOY / ".gitignore").read_text().splitlines()
