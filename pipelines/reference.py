@@ -6,6 +6,8 @@ from takeoff import files, model, paths, reference
 from takeoff.features import features
 from takeoff.stage import read_config, run
 
+GOLDEN_ROWS = 10  # whose answers the service repeats to be called ready
+
 
 def main() -> None:
     contract, params = read_config()
@@ -15,10 +17,12 @@ def main() -> None:
 
     profile = reference.profile(rows, probabilities, contract, params.reference.bins)
     owner = {"onnx_sha256": released.card["onnx_sha256"], "contract_hash": contract.hash}
+    known = reference.golden(features(rows[:GOLDEN_ROWS], contract), released)
     sample = reference.sample(rows, probabilities, contract, params.reference.sample_rows, params.seed)
 
     def fill(folder: Path) -> None:
         files.write_json(folder / reference.PROFILE_FILE, owner | profile)
+        files.write_json(folder / reference.GOLDEN_FILE, known)
         files.write_rows(folder / reference.SAMPLE_FILE, sample)
 
     files.replace_folder(paths.REFERENCE, fill)

@@ -50,7 +50,14 @@ def main() -> None:
     if decision.outcome == "refused":
         _refuse(registry, decision, report)
     _release(registry, decision, card, report)
-    files.replace_folder(paths.RELEASED, lambda folder: _write(folder, contents[decision.winner], card))
+    challenger = params.release.challenger
+
+    def fill(folder: Path) -> None:
+        _write(folder, contents[decision.winner], card)
+        if challenger and challenger != decision.winner:
+            _write(folder / paths.CHALLENGER.name, contents[challenger], cards[challenger])
+
+    files.replace_folder(paths.RELEASED, fill)
 
 
 def _released_card(

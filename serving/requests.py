@@ -1,102 +1,190 @@
-"""The request model: what a caller may send, derived from the contract and from nothing else."""
+"""What a caller may send, derived from the contract and from nothing else."""
 
 import math
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+import numpy.typing as npt
+from pydantic import AwareDatetime, ConfigDict, FailFast, Field, TypeAdapter, WithJsonSchema
 from pydantic_core import SchemaError
+from typing_extensions import TypedDict
 
 from takeoff.contract import CONTRACT_FILE, Column, Contract
 from takeoff.errors import TakeoffError
 from takeoff.model import MISSING_TEXT
 
+MOST_ROWS = 10_000  # of a batch, and labels of a feedback
+LONGEST_ID = 200  # characters of an id that a caller gives
 # A model is fed float32, in which a larger number would become infinity.
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
 
+Row = Mapping[str, Any]  # a valid row: a value for each column in the contract's order, then id and time
 
-def request_model(contract: Contract) -> type[BaseModel]:
-    """A strict pydantic model of one row.
+
+def row_type(contract: Contract) -> Any:
+    """A strict TypedDict of one row, for pydantic.
 
     Types, bounds, values, patterns and what may be missing (null or left out) are the contract's. A rule
     under a column's `warn` does not refuse; a wrong type always does, since a model can't be fed with it.
     Infinity, NaN, numbers too large for float32, booleans and text for numbers and unknown fields are
-    refused. Patterns are searched by a linear-time engine, so no text can hold the service up.
+    refused. Patterns are searched by a linear-time engine, so no text can hold the service up. Beside
+    the columns a row may bring its id and its time, both for the log alone.
 
     Raises:
         TakeoffError: a pattern needs what that engine lacks.
     """
+    fields = {name: _field(column) for name, column in contract.columns.items()}
+    # Caller's own: known to the contract, needed by no model, kept in the log.
+    fields[contract.id] = _optional(
+        Annotated[str, Field(min_length=1, max_length=LONGEST_ID)], "your own id of the row, for the log"
+    )
+    fields[contract.time.column] = _optional(
+        AwareDatetime,
+        "the row's own time (ISO 8601 with an offset), for the log",
+        examples=["2013-07-01T21:45:00Z"],
+    )
+    extra: Any = {"example": example_row(contract)}
+    row = _typed_dict("Row", fields, ConfigDict(extra="forbid", strict=True, json_schema_extra=extra))
     try:
-        return create_model(
-            "Row",
-            __config__=ConfigDict(
-                extra="forbid",
-                strict=True,
-                json_schema_extra={"example": example_row(contract)},
-            ),
-            __doc__=contract.question,
-            # A column may be called anything, also what a Python attribute may not be called.
-            **{f"column_{i}": _field(name, column) for i, (name, column) in enumerate(_columns(contract))},
-        )
+        TypeAdapter(row)
     except SchemaError as error:
         raise TakeoffError(
             f"{CONTRACT_FILE}: a 'pattern' cannot be used by the service, which knows no look-around and no "
             f"back-references: {str(error).splitlines()[-1].strip()}"
         ) from None
+    return row
+
+
+def batch_type(row: Any) -> Any:
+    """A TypedDict of many rows. Stops at the first bad one: who explains a refusal looks again."""
+    rows = Annotated[list[row], Field(min_length=1, max_length=MOST_ROWS), FailFast()]
+    return _strict("Batch", {"rows": rows})
+
+
+def label_type(contract: Contract) -> Any:
+    """A TypedDict of the truth of one prediction."""
+    return _strict(
+        "Label",
+        {
+            "prediction_id": Annotated[
+                str,
+                Field(
+                    pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+                    description="prediction_id of the answer",
+                ),
+            ],
+            "label": Annotated[Literal[contract.target.classes], Field(description="the truth")],
+            "known_at": _optional(
+                AwareDatetime,
+                "when the truth was known (ISO 8601 with an offset)",
+                examples=["2013-07-02T01:10:00Z"],
+            ),
+        },
+    )
+
+
+def feedback_type(label: Any) -> Any:
+    """A TypedDict of many labels; stops at the first bad one."""
+    labels = Annotated[list[label], Field(min_length=1, max_length=MOST_ROWS), FailFast()]
+    return _strict("Feedback", {"labels": labels})
 
 
 def example_row(contract: Contract) -> dict[str, Any]:
     """The contract's examples as one row, as a caller would send it."""
-    return {name: _whole(column.example) for name, column in _columns(contract)}
+    return {name: _whole(column.example) for name, column in contract.columns.items()}
 
 
-def to_columns(row: BaseModel, contract: Contract) -> dict[str, np.ndarray]:
-    """One row as `takeoff.model.predict` takes it.
-
-    Returns:
-        One array of shape (1,) per contract column: float32 with NaN where missing, or object (str) with
-        "" where missing.
-    """
-    values = row.model_dump(by_alias=True)
-    return {
-        name: _array(values[name], np.float32, np.nan)
-        if column.is_number
-        else _array(values[name], object, MISSING_TEXT)
-        for name, column in _columns(contract)
-    }
+def allowed(name: str, contract: Contract) -> str:
+    """What a field of a row may be, in words; also for the caller's id and time."""
+    if name == contract.id:
+        return f"text of 1 to {LONGEST_ID} characters, or null"
+    if name == contract.time.column:
+        return "a time with an offset, as 2013-07-01T21:45:00Z, or null"
+    column = contract.columns[name]
+    words = _number_in_words(column) if column.is_number else _text_in_words(column)
+    return words + (", or null" if _may_be_missing(column) else "")
 
 
-def _columns(contract: Contract) -> list[tuple[str, Column]]:
-    return list(contract.columns.items())
+class Feed:
+    """Turns rows into what the model is fed; made once, since it is in every request."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.numbers = contract.numbers
+        self.categories = contract.categories
+        getter = itemgetter(*self.numbers) if self.numbers else lambda row: ()
+        self._numbers_of = getter if len(self.numbers) != 1 else lambda row: (getter(row),)
+
+    def columns(self, rows: Sequence[Row]) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.float32]]:
+        """Rows as `takeoff.model.predict` takes them, and their numbers as one array.
+
+        Returns:
+            One array of shape (n, 1) per contract column: float32 with NaN where missing, or object
+            (str) with "" where missing; and float32 of shape (n, numbers), of which the former are views.
+        """
+        numbers = np.array([self._numbers_of(row) for row in rows], dtype=np.float32)
+        feed: dict[str, npt.NDArray[Any]] = {
+            name: numbers[:, i : i + 1] for i, name in enumerate(self.numbers)
+        }
+        for name in self.categories:
+            texts = [MISSING_TEXT if row[name] is None else row[name] for row in rows]
+            feed[name] = np.array(texts, dtype=object).reshape(-1, 1)
+        return feed, numbers
 
 
-def _array(value: Any, dtype: Any, missing: Any) -> np.ndarray:
-    return np.array([missing if value is None else value], dtype=dtype)
+def _strict(name: str, fields: dict[str, Any]) -> Any:
+    return _typed_dict(name, fields, ConfigDict(extra="forbid", strict=True))
 
 
-def _field(name: str, column: Column) -> tuple[Any, Any]:
-    value = _number(column) if column.is_number else _text(column)
-    may_be_missing = column.missing > 0 or "missing" in column.warn
-    field = Field(
-        default=None if may_be_missing else ...,
-        alias=name,
-        description=column.about + (f" [{column.unit}]" if column.unit else ""),
-        examples=[_whole(column.example)],
-        # BentoML's OpenAPI document drops the null of an optional type, but keeps this.
-        json_schema_extra={"nullable": True} if may_be_missing else None,
-    )
-    return (value | None if may_be_missing else value), field
+def _typed_dict(name: str, fields: dict[str, Any], config: ConfigDict) -> Any:
+    make: Any = TypedDict  # what is in it is known only at run time
+    made = make(name, fields)
+    made.__pydantic_config__ = config
+    return made
 
 
-def _number(column: Column) -> Any:
+def _optional(kind: Any, about: str, examples: list[Any] | None = None) -> Any:
+    extra: Any = {"nullable": True}  # BentoML's schema drops the null of an optional type, but keeps this
+    return Annotated[
+        kind | None, Field(default=None, description=about, examples=examples, json_schema_extra=extra)
+    ]
+
+
+def _may_be_missing(column: Column) -> bool:
+    return column.missing > 0 or "missing" in column.warn
+
+
+def _field(column: Column) -> Any:
+    kind = _number(column) if column.is_number else _text(column)
+    about = column.about + (f" [{column.unit}]" if column.unit else "")
+    examples = [_whole(column.example)]
+    if _may_be_missing(column):
+        return _optional(kind, about, examples)
+    return Annotated[kind, Field(description=about, examples=examples)]
+
+
+def _bounds(column: Column) -> tuple[float, float]:
     lowest, highest = -LARGEST_NUMBER, LARGEST_NUMBER
     if "bounds" not in column.warn:
         lowest = lowest if column.min is None else column.min
         highest = highest if column.max is None else column.max
-    if column.type == "integer" and "type" not in column.warn:
-        # In this order the bounds stay on the number itself, and in the JSON schema.
-        return Annotated[int, Field(ge=math.ceil(lowest), le=math.floor(highest)), BeforeValidator(_whole)]
-    return Annotated[float, Field(ge=lowest, le=highest, allow_inf_nan=False)]
+    return lowest, highest
+
+
+def _is_whole(column: Column) -> bool:
+    return column.type == "integer" and "type" not in column.warn
+
+
+def _number(column: Column) -> Any:
+    lowest, highest = _bounds(column)
+    if not _is_whole(column):
+        return Annotated[float, Field(ge=lowest, le=highest, allow_inf_nan=False)]
+    lowest, highest = math.ceil(lowest), math.floor(highest)
+    # Checked as a float: many callers' languages write 17 as 17.0.
+    schema = {"type": "integer", "minimum": lowest, "maximum": highest}
+    whole = Field(ge=lowest, le=highest, allow_inf_nan=False, multiple_of=1)
+    return Annotated[float, whole, WithJsonSchema(schema)]
 
 
 def _text(column: Column) -> Any:
@@ -107,6 +195,28 @@ def _text(column: Column) -> Any:
     return Annotated[str, Field(min_length=1, pattern=pattern)]
 
 
+def _number_in_words(column: Column) -> str:
+    lowest, highest = _bounds(column)
+    words = "a whole number" if _is_whole(column) else "a number"
+    if lowest > -LARGEST_NUMBER and highest < LARGEST_NUMBER:
+        words += f" from {lowest:g} to {highest:g}"
+    elif lowest > -LARGEST_NUMBER:
+        words += f" from {lowest:g} up"
+    elif highest < LARGEST_NUMBER:
+        words += f" up to {highest:g}"
+    else:
+        words += " that a float32 holds"
+    return words + (f" ({column.unit})" if column.unit else "")
+
+
+def _text_in_words(column: Column) -> str:
+    if column.values is not None and "values" not in column.warn:
+        return "one of " + ", ".join(column.values)
+    if column.pattern is not None and "pattern" not in column.warn:
+        return f"text that matches {column.pattern}"
+    return "text of at least one character"
+
+
 def _whole(value: Any) -> Any:
-    """A whole number as an int: many callers' languages write 17 as 17.0."""
+    """A whole number as an int, as a person would write it."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

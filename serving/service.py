@@ -1,61 +1,86 @@
-"""The service that a Bento runs: one contract row in, probabilities and a decision out."""
+"""The service that a Bento runs: contract rows in; probabilities, decisions and a log of them out."""
 
+import sys
+import time
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import bentoml
-from pydantic import BaseModel, ConfigDict
+from _bentoml_sdk import Service  # private, for `to_asgi`: the version is pinned, and a test holds it to this
 
-from serving.requests import request_model, to_columns
-from takeoff import model, value
+from serving.edge import Edge
+from serving.openapi import Document, document
+from serving.requests import label_type, row_type
+from serving.runtime import Runtime
+from serving.settings import read_settings
 from takeoff.contract import read_contract
+from takeoff.errors import TakeoffError
 
 # A Bento has the layout of the project, so the service finds its files in both.
 HOME = Path(__file__).resolve().parent.parent
-CONTRACT = read_contract(HOME)
-Row = request_model(CONTRACT)
+try:
+    SETTINGS = read_settings()
+    CONTRACT = read_contract(HOME)
+    Row = row_type(CONTRACT)
+    LabelOfOne = label_type(CONTRACT)
+except TakeoffError as error:
+    sys.exit(str(error))  # what is wrong, instead of where
 
 
-class Answer(BaseModel):
-    """What a caller gets for one row."""
+class EdgeService(Service):  # type: ignore[misc]  # BentoML has no types for mypy
+    """A BentoML service behind our own outermost layer and with our own description."""
 
-    model_config = ConfigDict(protected_namespaces=())  # pydantic would keep names in model_ for itself
+    def to_asgi(self, is_main: bool = True) -> Any:
+        """BentoML's application inside `Edge`."""
+        return Edge(super().to_asgi(is_main), runtime)
 
-    probabilities: dict[str, float]  # float32 values, by class
-    decision: str
-    candidate: str
-    model_version: str | None  # in the registry; none outside a Bento
-    onnx_sha256: str
+    @property
+    def openapi_spec(self) -> Document:
+        """What /docs.json says and / shows."""
+        return document(CONTRACT, bool(SETTINGS.api_keys))
+
+
+@cache
+def runtime() -> Runtime:
+    """The one of this process; made when it is first needed, which is after BentoML knows the Bento."""
+    bento = Predictor.bento  # type: ignore[attr-defined]
+    version = bento.info.labels.get("model_version") if bento else None
+    return Runtime(HOME, CONTRACT, SETTINGS, version, str(bento.tag) if bento else None)
 
 
 @bentoml.service(
     name=CONTRACT.name,
     description=CONTRACT.question,
-    # A request stays in memory until its timer ends, even when answered, so a long timeout costs memory.
-    traffic={"timeout": 5, "max_concurrency": 128},
+    service_class=EdgeService,
+    workers=SETTINGS.workers,
+    # For what does not go round BentoML. A request stays in memory until its timer ends, even when
+    # answered, so a long timeout costs memory.
+    traffic={"timeout": max(1, round(SETTINGS.deadline_seconds)), "max_concurrency": 128},
     # Both cost more than the prediction itself; counts and latencies are on /metrics.
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": [".*"]},
 )
 class Predictor:
-    """Holds the shipped model."""
+    """Asks a released model about contract rows."""
 
     def __init__(self) -> None:
-        self.model = model.load(HOME / "models" / "released")
+        runtime()  # a missing file stops the service here, not at the first request
 
-    @bentoml.api
-    async def predict(self, row: Row, /) -> Answer:  # type: ignore[valid-type]
-        """Probability of each class, and the decision that costs least."""
-        card = self.model.card
-        probabilities = model.predict(self.model.session, to_columns(row, CONTRACT))
-        decision = value.decide(probabilities, card["decision"]["threshold"])
-        return Answer(
-            probabilities=dict(zip(card["classes"], probabilities[0].tolist(), strict=True)),
-            decision=card["classes"][decision[0]],
-            candidate=card["candidate"],
-            model_version=_model_version(),
-            onnx_sha256=card["onnx_sha256"],
-        )
+    # Edge answers these itself, unless TAKEOFF_FAST_PATH=false; BentoML's client and schema know them from
+    # here. What they are given has been validated by Edge either way.
 
+    @bentoml.api  # type: ignore[untyped-decorator]
+    async def predict(self, row: Row, /) -> dict[str, Any]:  # type: ignore[valid-type]
+        """Probability of each class, the decision that costs least, and whether to ask a human."""
+        return (await runtime().answer((row,), time.perf_counter()))[0]
 
-def _model_version() -> str | None:
-    return Predictor.bento.info.labels.get("model_version") if Predictor.bento else None
+    @bentoml.api  # type: ignore[untyped-decorator]
+    async def predict_batch(self, rows: list[Row]) -> dict[str, Any]:  # type: ignore[valid-type]
+        """The same for many rows; one bad row fails them all."""
+        return {"predictions": await runtime().answer(rows, time.perf_counter())}
+
+    @bentoml.api  # type: ignore[untyped-decorator]
+    async def feedback(self, labels: list[LabelOfOne]) -> dict[str, Any]:  # type: ignore[valid-type]
+        """The truth of earlier predictions; may be sent again without being counted twice."""
+        return await runtime().feedback(labels)

@@ -1,11 +1,13 @@
 """How the service is set: environment variables, read once when it starts."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from takeoff.errors import TakeoffError
 from takeoff.settings import Settings, parse
 
 PREFIX = "TAKEOFF_"
@@ -17,7 +19,6 @@ class ServiceSettings(Settings):
 
     log_url: str = Field(
         DEFAULT_LOG,
-        pattern=r"^(sqlite:///.+|postgres(ql)?://.+)$",
         description="where the prediction log is: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE",
     )
     spool_dir: str | None = Field(
@@ -71,4 +72,10 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> ServiceSetting
         for name, value in environment.items()
         if name.startswith(PREFIX)
     }
+    if not re.match(r"sqlite:///.|postgres(ql)?://.", given.get("log_url", DEFAULT_LOG)):
+        # Said here, without what was given: there may be a password in it.
+        raise TakeoffError(
+            f"{PREFIX}LOG_URL is no address of a prediction log: it must be sqlite:///FILE or "
+            f"postgresql://USER:PASSWORD@HOST/DATABASE."
+        )
     return parse(ServiceSettings, given, "environment (TAKEOFF_...)")

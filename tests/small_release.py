@@ -44,7 +44,13 @@ def make_released(folder: Path, candidate: str) -> Contract:
     )
     threshold = value.best_threshold(judged.labels, trained.probabilities, value.cost_matrix(contract))
     files.write_bytes(folder / paths.RELEASED / MODEL_FILE, trained.onnx)
+    times = fit[contract.time.column]
     files.write_json(
-        folder / paths.RELEASED / CARD_FILE, {**trained.card, "decision": {"threshold": threshold}}
+        folder / paths.RELEASED / CARD_FILE,
+        {
+            **trained.card,
+            "training": {"start": str(times.min()), "end": str(times.max()), "rows": len(fit)},
+            "decision": {"threshold": threshold},
+        },
     )
     return contract

@@ -52,7 +52,7 @@ def serve(
             f"Version {champion.number} is champion but was not packaged: run `make run`, which packages it, "
             f"or go back with `takeoff rollback`."
         )
-    raise typer.Exit(serve_bento(champion.bento, host, port, HERE))
+    serve_bento(champion.bento, host, port, HERE)
 
 
 @app.command()

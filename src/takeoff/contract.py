@@ -109,6 +109,7 @@ class Costs(Settings):
     currency: str
     per: str
     errors: tuple[ErrorCost, ...]
+    review: Annotated[float, Field(ge=0)] | None = None  # a human's decision, who is then right
 
     @model_validator(mode="after")
     def _each_error_costs_once(self) -> "Costs":

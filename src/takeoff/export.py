@@ -137,16 +137,20 @@ def with_calibration(scored: onnx.ModelProto, calibration: Calibration, contract
     scores.CopyFrom(scored)
     _rename(scores.graph, scores.graph.output[0].name, SCORES)
     constants = {
-        "calibration/smallest": np.array(SMALLEST, "float32"),
-        "calibration/slope": np.array(calibration.slope, "float32"),
-        "calibration/bias": calibration.bias.astype("float32"),
+        "calibration/smallest": np.array(SMALLEST, "float64"),
+        "calibration/slope": np.array(calibration.slope, "float64"),
+        "calibration/bias": calibration.bias.astype("float64"),
     }
+    # In float64: ONNX Runtime's logarithm of several rows at once differs in the last bit from that of one
+    # row, and what a row is answered must not depend on which others are asked at the same moment.
     nodes = [
-        helper.make_node("Max", [SCORES, "calibration/smallest"], ["calibration/clipped"]),
+        helper.make_node("Cast", [SCORES], ["calibration/scores64"], to=TensorProto.DOUBLE),
+        helper.make_node("Max", ["calibration/scores64", "calibration/smallest"], ["calibration/clipped"]),
         helper.make_node("Log", ["calibration/clipped"], ["calibration/logs"]),
         helper.make_node("Mul", ["calibration/logs", "calibration/slope"], ["calibration/sloped"]),
         helper.make_node("Add", ["calibration/sloped", "calibration/bias"], ["calibration/logits"]),
-        helper.make_node("Softmax", ["calibration/logits"], [OUTPUT], axis=1),
+        helper.make_node("Softmax", ["calibration/logits"], ["calibration/probabilities"], axis=1),
+        helper.make_node("Cast", ["calibration/probabilities"], [OUTPUT], to=TensorProto.FLOAT),
     ]
     graph = helper.make_graph(
         [*scores.graph.node, *nodes],

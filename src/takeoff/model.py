@@ -87,5 +87,10 @@ def predict(session: ort.InferenceSession, columns: Any) -> npt.NDArray[np.float
     for entry in session.get_inputs():
         dtype = object if entry.type == "tensor(string)" else np.float32
         feed[entry.name] = np.asarray(columns[entry.name], dtype=dtype).reshape(-1, 1)
+    return run(session, feed)
+
+
+def run(session: ort.InferenceSession, feed: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+    """`predict` of columns that already have the dtypes and the shape (n, 1) that the model takes."""
     (probabilities,) = session.run([OUTPUT], feed)
     return np.asarray(probabilities, dtype=np.float32)

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -24,16 +24,21 @@ from takeoff.contract import CONTRACT_FILE, Contract
 from takeoff.errors import TakeoffError
 from takeoff.files import read_json, sha256
 from takeoff.model import CARD_FILE, MODEL_FILE
-from takeoff.reference import PROFILE_FILE
+from takeoff.reference import GOLDEN_FILE, PROFILE_FILE
 
 CARD = (paths.RELEASED / CARD_FILE).as_posix()
 REQUIREMENTS = Path("serving") / "requirements.txt"
 SERVICE = "serving.service:Predictor"
 # All that the service imports of this package: modules that need only what REQUIREMENTS lists.
-MODULES = ("__init__", "contract", "errors", "model", "settings", "value")
+MODULES = (
+    *("__init__", "contract", "errors", "model", "settings", "value"),
+    *("log_postgres", "log_schema", "log_sqlite", "log_store"),
+)
 
 STORE_VARIABLE = "BENTOML_HOME"
 DEFAULT_STORE = Path(".bentoml")  # inside the project: nothing lands in a person's home
+LOG_VARIABLE = "TAKEOFF_LOG_URL"  # of the service: where its prediction log is
+DEFAULT_LOG = Path("data") / "log" / "predictions.db"
 BUILD_FILE = "bentofile.yaml"
 
 
@@ -120,8 +125,8 @@ def bento_folder(store: Path, tag: str) -> Path:
     return store / "bentos" / name / version
 
 
-def serve(tag: str, host: str, port: int, project: Path) -> int:
-    """Serve a Bento of the store until it is stopped; the exit code of the server.
+def serve(tag: str, host: str, port: int, project: Path) -> NoReturn:
+    """Become the server of a Bento of the store.
 
     Raises:
         TakeoffError: the store does not hold it.
@@ -132,22 +137,27 @@ def serve(tag: str, host: str, port: int, project: Path) -> int:
             f"The Bento {tag} is not in the store. Run `python -m pipelines.package`, which builds the "
             f"one of the released model, or copy it back into {STORE_VARIABLE}."
         )
+    log = (project / DEFAULT_LOG).resolve()
+    environment = {
+        LOG_VARIABLE: f"sqlite:///{log}",
+        **os.environ,
+        STORE_VARIABLE: str(store),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", host, "--port", str(port)]
-    environment = os.environ | {STORE_VARIABLE: str(store), "BENTOML_DO_NOT_TRACK": "True"}
-    with subprocess.Popen(command, env=environment) as server:
-        while True:
-            try:
-                return server.wait()
-            except KeyboardInterrupt:  # the server gets it too, and ends when it has answered
-                continue
+    # In place of this process, so that whoever stops it stops the server.
+    os.execve(sys.executable, command, environment)
 
 
 def _sources(project: Path) -> dict[str, Path]:
+    challenged = (project / paths.CHALLENGER).is_dir()
     own = [
         CONTRACT_FILE,
         (paths.RELEASED / MODEL_FILE).as_posix(),
         CARD,
         (paths.REFERENCE / PROFILE_FILE).as_posix(),
+        (paths.REFERENCE / GOLDEN_FILE).as_posix(),
+        *([(paths.CHALLENGER / file).as_posix() for file in (MODEL_FILE, CARD_FILE)] if challenged else []),
         REQUIREMENTS.as_posix(),
         *sorted(path.relative_to(project).as_posix() for path in (project / "serving").glob("*.py")),
     ]

@@ -101,6 +101,7 @@ class Release(Settings):
     beats: tuple[str, ...]
     critical_slices: tuple[str, ...]
     slice_margin: Annotated[float, Field(ge=0)]
+    challenger: str | None
 
 
 class Reference(Settings):
@@ -167,6 +168,11 @@ def _check_candidates(params: Params) -> None:
                 f"{PARAMS_FILE}: release.beats: '{name}' does not compete, so nothing can beat it; "
                 f"{nearest(name, list(params.compete))}"
             )
+    if (name := params.release.challenger) is not None and name not in params.compete:
+        raise TakeoffError(
+            f"{PARAMS_FILE}: release.challenger: '{name}' does not compete; "
+            f"{nearest(name, list(params.compete))}"
+        )
     if repeated := [name for name in params.compete if params.compete.count(name) > 1]:
         raise TakeoffError(f"{PARAMS_FILE}: compete: '{repeated[0]}' stands twice.")
 

@@ -20,6 +20,7 @@ RELEASE_REPORT = REPORTS / "release.json"
 MODELS = Path("models")
 CANDIDATES = MODELS / "candidates"
 RELEASED = MODELS / "released"
+CHALLENGER = RELEASED / "challenger"  # only there when params.yaml names one
 REFERENCE = MODELS / "reference"
 PACKAGE_REPORT = MODELS / "package.json"
 

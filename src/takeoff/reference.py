@@ -12,9 +12,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from takeoff.contract import Contract
+from takeoff.model import MISSING_TEXT, Model, predict
 
 PROFILE_FILE = "profile.json"
 SAMPLE_FILE = "sample.parquet"
+GOLDEN_FILE = "golden.json"
 
 Profile = dict[str, Any]
 Values = npt.NDArray[np.floating]
@@ -49,6 +51,23 @@ def profile(rows: pd.DataFrame, probabilities: Values, contract: Contract, bins:
             for i, name in enumerate(classes)
         },
     }
+
+
+def golden(rows: pd.DataFrame, released: Model) -> dict[str, Any]:
+    """Rows and what the model says of them, by which the service tells that it still is what was packed.
+
+    Args:
+        rows: features, see `takeoff.features.features`.
+        released: asked one row at a time, as the service asks it.
+
+    Returns:
+        Values fit for JSON: `rows` as a caller would send them, `probabilities` of each class.
+    """
+    texts = [entry.name for entry in released.session.get_inputs() if entry.type == "tensor(string)"]
+    plain = rows.astype(object).where(rows.notna(), None)
+    plain[texts] = plain[texts].where(plain[texts] != MISSING_TEXT, None)
+    said = [predict(released.session, rows[i : i + 1])[0].tolist() for i in range(len(rows))]
+    return {"rows": plain.to_dict("records"), "probabilities": said}
 
 
 def profile_number(values: Values, bins: int) -> Profile:

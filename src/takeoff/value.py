@@ -37,6 +37,38 @@ def decide(probabilities: npt.NDArray[np.floating], threshold: float) -> npt.NDA
     return (probabilities[:, -1].astype("float64") >= threshold).astype("int64")
 
 
+def needs_review(
+    probabilities: npt.NDArray[np.floating],
+    decisions: npt.NDArray[np.int64],
+    matrix: npt.NDArray[np.float64],
+    review_cost: float | None,
+) -> npt.NDArray[np.bool_]:
+    """Where asking a human, who decides right, is cheaper than the decision is expected to be; shape (n,).
+
+    The expected cost of a decision is the mean of its column of `matrix`, weighted with the probability of
+    each truth (Elkan, The Foundations of Cost-Sensitive Learning, 2001).
+
+    Args:
+        probabilities: shape (n, classes).
+        decisions: class that was decided, shape (n,).
+        matrix: see `cost_matrix`.
+        review_cost: of one human decision; None: nobody can be asked.
+    """
+    if review_cost is None:
+        return np.zeros(len(decisions), dtype=bool)
+    expected = (probabilities.astype("float64") * matrix.T[decisions]).sum(axis=1)
+    return np.asarray(expected > review_cost)
+
+
+def review_band(
+    threshold: float, matrix: npt.NDArray[np.float64], review_cost: float | None
+) -> tuple[float, float] | None:
+    """Lowest and highest of `THRESHOLDS` at which the event needs a review; None where none does."""
+    probabilities = np.column_stack([1 - THRESHOLDS, THRESHOLDS])
+    band = THRESHOLDS[needs_review(probabilities, decide(probabilities, threshold), matrix, review_cost)]
+    return (float(band[0]), float(band[-1])) if len(band) else None
+
+
 def costs(
     labels: npt.NDArray[np.int64], decisions: npt.NDArray[np.int64], matrix: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:

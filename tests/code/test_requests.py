@@ -1,4 +1,4 @@
-"""The request model takes what the contract allows, and nothing else."""
+"""A body is read as what the contract allows, or refused with all that is wrong and what is allowed."""
 
 import json
 from pathlib import Path
@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from serving.requests import LARGEST_NUMBER, example_row, request_model, to_columns
+from serving.reading import Reader
+from serving.refusals import MOST_PROBLEMS, Refusal
+from serving.requests import LARGEST_NUMBER, LONGEST_ID, MOST_ROWS, Feed, example_row
 from takeoff.contract import Column, Contract, read_contract
 from takeoff.errors import TakeoffError
 
 CONTRACT = read_contract(Path(__file__).parents[2])
-ROW = request_model(CONTRACT)
+READER = Reader(CONTRACT)
 EXAMPLE = example_row(CONTRACT)
 BOUNDED = [
     name
@@ -27,9 +28,10 @@ BOUNDED = [
 def refusals(body: str) -> dict[str, str]:
     """Message by field of what is wrong with a body; empty when it is taken."""
     try:
-        ROW.model_validate_json(body)
-    except ValidationError as error:
-        return {".".join(map(str, problem["loc"])): problem["msg"] for problem in error.errors()}
+        READER.row(body.encode())
+    except Refusal as refusal:
+        found = {each.field: f"{each.problem}; {each.allowed}" for each in refusal.problems}
+        return found or {"": refusal.message}
     return {}
 
 
@@ -83,9 +85,9 @@ def test_what_must_be_there_is_named_when_it_is_not(name: str) -> None:
 
 
 def test_missing_that_only_warns_does_not_refuse() -> None:
-    lenient = request_model(changed(CONTRACT, "weekday", warn=("missing",)))
+    lenient = Reader(changed(CONTRACT, "weekday", warn=("missing",)))
 
-    lenient.model_validate_json(with_value(weekday=None))
+    assert lenient.row(with_value(weekday=None).encode())["weekday"] is None
 
 
 @pytest.mark.parametrize("planted", ["1e999", "-1e999", "NaN", "Infinity", "-Infinity", "true", '"12"', "[]"])
@@ -103,8 +105,8 @@ def test_a_number_too_large_for_the_model_is_refused_where_no_bound_does(name: s
     contract = CONTRACT.model_copy(update={"columns": {**CONTRACT.columns, "unbounded_integer": free}})
     row = {**EXAMPLE, "unbounded_integer": 1, name: int(LARGEST_NUMBER) * 10}
 
-    with pytest.raises(ValidationError, match=name):
-        request_model(contract).model_validate_json(json.dumps(row))
+    with pytest.raises(Refusal, match=name):
+        Reader(contract).row(json.dumps(row).encode())
 
 
 def test_a_whole_number_may_be_written_with_a_point_but_a_broken_one_is_refused() -> None:
@@ -123,7 +125,7 @@ def test_text_that_breaks_its_pattern_is_refused_with_the_pattern(planted: str) 
     found = refusals(with_value(carrier=planted))
 
     assert list(found) == ["carrier"]
-    assert planted == "" or str(CONTRACT.columns["carrier"].pattern) in found["carrier"]
+    assert str(CONTRACT.columns["carrier"].pattern) in found["carrier"]
 
 
 def test_an_unknown_field_is_refused_by_name() -> None:
@@ -144,31 +146,135 @@ def test_a_column_may_have_a_name_that_python_could_not_give() -> None:
     names = ["model_json_schema", "class", "_hidden", "two words"]
     contract = CONTRACT.model_copy(update={"columns": dict.fromkeys(names, awkward)})
 
-    row = request_model(contract).model_validate_json(json.dumps(dict.fromkeys(names, 2.5)))
+    row = Reader(contract).row(json.dumps(dict.fromkeys(names, 2.5)).encode())
 
-    columns = to_columns(row, contract)
+    columns, _ = Feed(contract).columns([row])
     assert list(columns) == names
-    assert all(value.tolist() == [2.5] for value in columns.values())
+    assert all(value.tolist() == [[2.5]] for value in columns.values())
 
 
 def test_missing_values_reach_the_model_as_it_knows_them() -> None:
-    row = ROW.model_validate_json(with_value(temperature=None, plane_maker=None))
+    row = READER.row(with_value(temperature=None, plane_maker=None).encode())
 
-    columns = to_columns(row, CONTRACT)
+    columns, _ = Feed(CONTRACT).columns([row])
 
     assert columns["temperature"].dtype == np.float32 and np.isnan(columns["temperature"]).all()
-    assert columns["plane_maker"].tolist() == [""]
+    assert columns["plane_maker"].tolist() == [[""]]
 
 
 def test_a_pattern_that_the_service_cannot_search_is_named_before_it_starts() -> None:
     with pytest.raises(TakeoffError, match="look-around"):
-        request_model(changed(CONTRACT, "carrier", pattern="^(?=U)UA$"))
+        Reader(changed(CONTRACT, "carrier", pattern="^(?=U)UA$"))
 
 
-def test_the_schema_says_what_the_contract_says() -> None:
-    properties = ROW.model_json_schema(mode="serialization")["properties"]
+def test_a_row_may_bring_its_id_and_time_for_the_log() -> None:
+    row = READER.row(
+        with_value(**{CONTRACT.id: "my-1", CONTRACT.time.column: "2013-07-01T17:45:00-04:00"}).encode()
+    )
 
-    assert properties["origin"]["enum"] == list(CONTRACT.columns["origin"].values or ())
-    assert properties["carrier"]["pattern"] == CONTRACT.columns["carrier"].pattern
-    assert properties["weekday"]["maximum"] == CONTRACT.columns["weekday"].max
-    assert properties["temperature"]["nullable"] is True
+    assert row[CONTRACT.id] == "my-1"
+    assert row[CONTRACT.time.column].timestamp() == 1372715100
+
+
+@pytest.mark.parametrize("planted", ["2013-07-01T17:45:00", "yesterday", 1372715100, True])
+def test_a_time_without_its_offset_is_refused(planted: Any) -> None:
+    assert list(refusals(with_value(**{CONTRACT.time.column: planted}))) == [CONTRACT.time.column]
+
+
+def test_an_id_that_is_too_long_is_refused() -> None:
+    assert list(refusals(with_value(**{CONTRACT.id: "x" * (LONGEST_ID + 1)}))) == [CONTRACT.id]
+
+
+def test_a_misspelt_field_gets_the_right_spelling() -> None:
+    assert "did you mean carrier?" in refusals(with_value(carier="UA"))["carier"]
+
+
+def test_what_is_repeated_of_a_bad_value_is_short() -> None:
+    assert len(refusals(with_value(carrier="x" * 10_000))["carrier"]) < 200
+
+
+def batch(rows: list[Any]) -> Refusal | None:
+    try:
+        READER.rows(json.dumps({"rows": rows}).encode())
+    except Refusal as refusal:
+        return refusal
+    return None
+
+
+@given(bad=st.sets(st.integers(0, 19), min_size=1))
+def test_every_bad_row_of_a_batch_is_named(bad: set[int]) -> None:
+    refusal = batch([{**EXAMPLE, "weekday": 9} if i in bad else EXAMPLE for i in range(20)])
+
+    assert refusal is not None and refusal.status == 422
+    assert {(each.row, each.field) for each in refusal.problems} == {(row, "weekday") for row in bad}
+
+
+def test_a_batch_of_good_rows_is_read_in_order() -> None:
+    rows = READER.rows(json.dumps({"rows": [{**EXAMPLE, "weekday": i % 7 + 1} for i in range(50)]}).encode())
+
+    assert [row["weekday"] for row in rows] == [i % 7 + 1 for i in range(50)]
+
+
+def test_a_large_bad_batch_is_answered_with_a_short_list() -> None:
+    refusal = batch([{}] * MOST_ROWS)
+
+    assert refusal is not None and len(refusal.problems) == MOST_PROBLEMS
+
+
+@pytest.mark.parametrize(
+    "body", ["[]", "{}", '{"rows": []}', '{"rows": {}}', '{"rows": [], "x": 1}', '{"rowz": [1]}']
+)
+def test_what_is_no_batch_is_refused_with_what_one_is(body: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        READER.rows(body.encode())
+
+    assert caught.value.problems and all("rows" in str(each.allowed) for each in caught.value.problems)
+
+
+def test_too_many_rows_are_refused_with_the_limit() -> None:
+    refusal = batch([EXAMPLE] * (MOST_ROWS + 1))
+
+    assert refusal is not None and f"{MOST_ROWS:,}" in str(refusal.problems[0].allowed)
+
+
+@pytest.mark.parametrize(
+    ("label", "field"),
+    [
+        ({"prediction_id": "x", "label": "late"}, "prediction_id"),
+        ({"prediction_id": "01997a0e-6d2b-7c41-9b5e-3f8f5d1c2a77", "label": "early"}, "label"),
+        ({"prediction_id": "01997a0e-6d2b-7c41-9b5e-3f8f5d1c2a77"}, "label"),
+        (
+            {"prediction_id": "01997a0e-6d2b-7c41-9b5e-3f8f5d1c2a77", "label": "late", "known_at": 5},
+            "known_at",
+        ),
+    ],
+)
+def test_a_bad_label_is_named_with_its_row(label: dict[str, Any], field: str) -> None:
+    good = {"prediction_id": "01997a0e-6d2b-7c41-9b5e-3f8f5d1c2a77", "label": "late"}
+
+    with pytest.raises(Refusal) as caught:
+        READER.labels(json.dumps({"labels": [good, label]}).encode())
+
+    assert [(each.row, each.field) for each in caught.value.problems] == [(1, field)]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_no_json_at_all_is_worse_than_a_refusal(content: Any) -> None:
+    body = json.dumps(content).encode()
+
+    for read in (READER.row, READER.rows, READER.labels):
+        with pytest.raises(Refusal) as caught:
+            read(body)
+        assert 400 <= caught.value.status < 500
+        json.loads(caught.value.body())
+
+
+@given(st.binary())
+def test_no_bytes_at_all_are_worse_than_a_refusal(body: bytes) -> None:
+    with pytest.raises(Refusal):
+        READER.row(body)

@@ -136,3 +136,35 @@ def test_a_contract_with_other_costs_gives_another_matrix() -> None:
     )
 
     assert value.cost_matrix(edited).sum() == MATRIX.sum() + 1
+
+
+@given(rows=answers(), threshold=st.sampled_from(value.THRESHOLDS.tolist()), cost=st.floats(0, 100))
+def test_a_human_is_asked_exactly_where_that_is_cheaper_than_the_decision(
+    rows: tuple[np.ndarray, np.ndarray], threshold: float, cost: float
+) -> None:
+    probabilities = rows[1]
+    decisions = value.decide(probabilities, threshold)
+
+    asked = value.needs_review(probabilities, decisions, MATRIX, cost)
+
+    for p, decision, review in zip(probabilities.astype("float64"), decisions, asked, strict=True):
+        expected = sum(p[truth] * MATRIX[truth, decision] for truth in range(len(p)))
+        assert review == (expected > cost) or expected == pytest.approx(cost)
+
+
+def test_nobody_is_asked_where_the_contract_names_no_cost_of_asking() -> None:
+    unsure = np.array([[0.5, 0.5]])
+
+    assert not value.needs_review(unsure, np.array([0]), MATRIX, None).any()
+    assert value.review_band(0.25, MATRIX, None) is None
+
+
+def test_the_band_holds_what_needs_a_review_and_ends_where_deciding_is_cheaper() -> None:
+    cost = CONTRACT.costs.review
+    assert cost is not None
+    band = value.review_band(0.25, MATRIX, cost)
+    assert band is not None
+
+    false_alarm, missed = MATRIX[0, 1], MATRIX[1, 0]
+    assert band[0] == pytest.approx(cost / missed, abs=0.0011)
+    assert band[1] == pytest.approx(1 - cost / false_alarm, abs=0.0011)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -33,7 +34,8 @@ def fit(fit: Examples, validation: Examples, settings: Settings, contract: Contr
     """Boost until validation stops improving.
 
     Numbers stay raw: float32 values compare with the trees' thresholds in ONNX as they do here, which
-    scaled ones do not.
+    scaled ones do not. Encoded categories are rounded to float32 first, as they are in ONNX, or two that
+    hardly differ could fall on different sides of a split there.
     """
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     columns = ColumnTransformer(
@@ -42,7 +44,7 @@ def fit(fit: Examples, validation: Examples, settings: Settings, contract: Contr
             ("numbers", "passthrough", contract.numbers),
         ]
     )
-    encoded = columns.fit_transform(fit.features, fit.labels)
+    encoded = _single(columns.fit_transform(fit.features, fit.labels))
     trees = HistGradientBoostingClassifier(
         max_iter=settings.trees,
         learning_rate=settings.learning_rate,
@@ -54,13 +56,33 @@ def fit(fit: Examples, validation: Examples, settings: Settings, contract: Contr
         n_iter_no_change=settings.patience,
         random_state=seed,
     )
-    trees.fit(encoded, fit.labels, X_val=columns.transform(validation.features), y_val=validation.labels)
+    trees.fit(
+        encoded, fit.labels, X_val=_single(columns.transform(validation.features)), y_val=validation.labels
+    )
+    _round_thresholds(trees)
     pipeline = Pipeline([("columns", columns), ("trees", trees)])
     return Fitted(
-        predict=lambda features: np.asarray(pipeline.predict_proba(features)),
+        predict=lambda features: np.asarray(trees.predict_proba(_single(columns.transform(features)))),
         to_onnx=lambda: from_sklearn(pipeline, contract),
         steps=_steps(trees),
     )
+
+
+def _round_thresholds(trees: Any) -> None:
+    """Bring thresholds down to the nearest float32, as which ONNX keeps them.
+
+    A float32 is at most the one exactly when it is at most the other, so the trees say the same. Rounded to
+    the nearest instead, a threshold between two neighbouring numbers could become the larger of them.
+    """
+    for tree in (tree for step in trees._predictors for tree in step):  # scikit-learn gives no other way in
+        exact = tree.nodes["num_threshold"]
+        rounded = exact.astype(np.float32)
+        below = np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+        tree.nodes["num_threshold"] = below
+
+
+def _single(encoded: Any) -> npt.NDArray[np.float32]:
+    return np.asarray(encoded, dtype=np.float32)
 
 
 def _steps(trees: Any) -> list[dict[str, float]]:

@@ -1,0 +1,205 @@
+"""The one function that turns rows into answers, whichever way they came in."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic_core import to_json
+
+from serving.requests import Feed, Row
+from takeoff import value
+from takeoff.contract import Contract
+from takeoff.log_store import Entry, ShadowEntry
+from takeoff.model import Model, run
+
+RELEASED = Path("models") / "released"
+CHALLENGER = RELEASED / "challenger"  # may be missing: then nothing answers in the shadow
+UNREGISTERED = "unregistered"  # model version outside a Bento
+
+
+class Answered(NamedTuple):
+    """What rows got: the answers for the caller, and the same for the log, both in the order of the rows."""
+
+    answers: list[dict[str, Any]]
+    entries: list[Entry]
+
+
+class Core:
+    """A model, and all that is worked out once so that a request needs not.
+
+    Args:
+        model: the shipped one.
+        version: its version in the registry.
+        contract: the one it was made under.
+    """
+
+    def __init__(self, model: Model, version: str, contract: Contract) -> None:
+        self.model, self.version, self.contract = model, version, contract
+        self.threshold = float(model.card["decision"]["threshold"])
+        self.classes = list(contract.target.classes)
+        self.matrix = value.cost_matrix(contract)
+        self._contract_hash = contract.hash
+        self._feed = Feed(contract)
+        self._columns = len(contract.columns)
+        self._time, self._id = contract.time.column, contract.id
+        seen = model.card["seen"]
+        self._known = {name: frozenset(seen[name]) for name in contract.categories}
+        # A number of which training saw no value has no range: then every value is outside.
+        ranges = [seen.get(name, (np.inf, -np.inf)) for name in contract.numbers]
+        self._low = np.array([low for low, _ in ranges], dtype=np.float32)
+        self._high = np.array([high for _, high in ranges], dtype=np.float32)
+
+    def answer(self, rows: Sequence[Row], started: Sequence[float]) -> Answered:
+        """Predict, decide and say what was unusual.
+
+        Args:
+            rows: valid ones, see `serving.requests.row_type`.
+            started: for each row the `time.perf_counter()` at which its request arrived; the latency in the
+                log is what had passed when its answer was ready to be logged.
+        """
+        feed, numbers = self._feed.columns(rows)
+        probabilities = run(self.model.session, feed)
+        decisions = value.decide(probabilities, self.threshold)
+        reviews = value.needs_review(
+            probabilities, decisions, self.matrix, self.contract.costs.review
+        ).tolist()
+        warnings = self._warnings(rows, numbers)
+        now, ready = time.time(), time.perf_counter()
+        answers, entries = [], []
+        for row, arrived, id_, p, decision, review, warned in zip(
+            rows,
+            started,
+            new_ids(len(rows), now),
+            probabilities.tolist(),
+            decisions.tolist(),
+            reviews,
+            warnings,
+            strict=True,
+        ):
+            decided, event, row_time = self.classes[decision], p[-1], row[self._time]
+            answers.append(
+                {
+                    "prediction_id": id_,
+                    "probability": event,
+                    "probabilities": dict(zip(self.classes, p, strict=True)),
+                    "decision": decided,
+                    "review": review,
+                    "model_version": self.version,
+                    "warnings": warned,
+                }
+            )
+            entries.append(
+                Entry(
+                    id_,
+                    now,
+                    self.version,
+                    self._contract_hash,
+                    to_json(list(row.values())[: self._columns]).decode(),
+                    event,
+                    to_json(p).decode(),
+                    decided,
+                    review,
+                    (ready - arrived) * 1e3,
+                    row[self._id],
+                    row_time and row_time.timestamp(),
+                )
+            )
+        return Answered(answers, entries)
+
+    def probabilities(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Probability of each class for each row, without an answer."""
+        return run(self.model.session, self._feed.columns(rows)[0]).tolist()  # type: ignore[no-any-return]
+
+    def shadow(self, rows: Sequence[Row], ids: Sequence[str]) -> list[ShadowEntry]:
+        """What this model says of rows that another has answered."""
+        started = time.perf_counter()
+        probabilities = run(self.model.session, self._feed.columns(rows)[0])
+        decisions = value.decide(probabilities, self.threshold).tolist()
+        latency = (time.perf_counter() - started) * 1e3
+        return [
+            ShadowEntry(
+                prediction_id=id_,
+                model_version=self.version,
+                probability=p[-1],
+                probabilities=to_json(p).decode(),
+                decision=self.classes[decision],
+                latency_ms=latency,
+                error=None,
+            )
+            for id_, p, decision in zip(ids, probabilities.tolist(), decisions, strict=True)
+        ]
+
+    def failed(self, id_: str, error: str) -> ShadowEntry:
+        """The entry of a row that this model could not answer."""
+        return ShadowEntry(
+            prediction_id=id_,
+            model_version=self.version,
+            probability=None,
+            probabilities=None,
+            decision=None,
+            latency_ms=None,
+            error=error,
+        )
+
+    def _warnings(self, rows: Sequence[Row], numbers: np.ndarray) -> list[list[dict[str, str]]]:
+        """Per row, what the contract allows but training never saw."""
+        warnings: list[list[dict[str, str]]] = [[] for _ in rows]
+        for name, known in self._known.items():
+            for i, row in enumerate(rows):
+                if (given := row[name] or "") not in known:
+                    what = (
+                        f"'{given}' did not occur in training" if given else "was never missing in training"
+                    )
+                    warnings[i].append({"field": name, "warning": what})
+        outside = (numbers < self._low) | (numbers > self._high)
+        if outside.any():
+            for i, place in np.argwhere(outside).tolist():
+                low, high = float(self._low[place]), float(self._high[place])
+                given = float(numbers[i, place])
+                seen = f"{low:g} to {high:g}" if low <= high else "nothing"
+                what = f"{given:g} is outside of what training saw: {seen}"
+                warnings[i].append({"field": self._feed.numbers[place], "warning": what})
+        return warnings
+
+
+def new_ids(count: int, now: float) -> list[str]:
+    """UUIDs of version 7 (RFC 9562): they sort by time, so that a database appends them.
+
+    Args:
+        count: how many; those of one call follow each other.
+        now: unix seconds.
+    """
+    random = int.from_bytes(os.urandom(10))
+    time_part = f"{int(now * 1e3):012x}"
+    prefix = f"{time_part[:8]}-{time_part[8:]}-7{random >> 68:03x}"
+    start = random & 0x3FFFFFFFFFFFFFFF
+    ids = []
+    for i in range(count):
+        rest = f"{0x8000000000000000 | (start + i) & 0x3FFFFFFFFFFFFFFF:016x}"
+        ids.append(f"{prefix}-{rest[:4]}-{rest[4:]}")
+    return ids
+
+
+def describe(core: Core, card: Mapping[str, Any], bento: str | None) -> dict[str, Any]:
+    """What `GET /model` says."""
+    band = value.review_band(core.threshold, core.matrix, core.contract.costs.review)
+    return {
+        "name": core.contract.name,
+        "question": core.contract.question,
+        "model_version": core.version,
+        "bento": bento,
+        "candidate": card["candidate"],
+        "onnx_sha256": card["onnx_sha256"],
+        "contract_hash": core.contract.hash,
+        "classes": core.classes,
+        "event": core.classes[-1],
+        "threshold": core.threshold,
+        "review_band": {"from": band[0], "to": band[1]} if band else None,
+        "costs": core.contract.costs.model_dump(mode="json"),
+        "training": {name: card["training"][name] for name in ("start", "end", "rows")},
+        "test": card.get("test"),
+        "metrics": card.get("metrics"),
+    }

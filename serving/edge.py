@@ -1,0 +1,259 @@
+"""The outermost layer of the service, as plain ASGI: every request comes and goes through here.
+
+BentoML's own layers cost several times what the prediction does, so the endpoints that count are
+answered before them, with all that those layers would have given: authorization, limits, deadline,
+validation, metrics and errors that can be read. The rest (documentation, schema, metrics page) is
+BentoML's.
+"""
+
+import asyncio
+import gc
+import hashlib
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from pydantic_core import to_json
+
+from serving import metrics
+from serving.bodies import Bodies, busy
+from serving.deadlines import Deadlines
+from serving.prediction_log import LogUnavailable
+from serving.reading import Reader
+from serving.refusals import Refusal
+from serving.runtime import Runtime
+from serving.together import Together
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ROW_BYTES = 64 * 1024  # largest body of one row
+BATCH_THREADS = 2  # one batch is read while another is predicted
+JSON = (b"content-type", b"application/json")
+OPEN = ("/livez", "/readyz")  # health: needs no key
+BENTOML = ("/", "/docs.json", "/schema.json", "/metrics")  # answered by BentoML, GET only
+BENTOML_FILES = "/static_content/"
+OTHER = "other"  # name in the metrics of all paths that do not exist
+
+logger = logging.getLogger("bentoml.takeoff")
+
+
+class Response(NamedTuple):
+    """What goes back."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
+
+
+Handler = Callable[[Scope, Receive, float], Awaitable[Response]]
+
+
+class Edge:
+    """The service as an ASGI application.
+
+    Args:
+        bentoml: BentoML's own application, which gets what is not answered here, and the lifespan.
+        make_runtime: called once BentoML has started.
+    """
+
+    def __init__(self, bentoml: App, make_runtime: Callable[[], Runtime]) -> None:
+        self.bentoml, self._make_runtime = bentoml, make_runtime
+        self._posts: dict[str, Handler] = {
+            "/predict": self._predict,
+            "/predict_batch": self._predict_batch,
+            "/feedback": self._feedback,
+        }
+        self._gets: dict[str, Handler] = {
+            "/model": self._model,
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection's worth of ASGI."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await send({"type": "websocket.close"})
+
+    # lifespan
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def hooked(message: dict[str, Any]) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self._start()
+            elif message["type"] == "lifespan.shutdown.complete":
+                await self._stop()
+            await send(message)
+
+        await self.bentoml(scope, receive, hooked)
+
+    def _start(self) -> None:
+        self.runtime = runtime = self._make_runtime()
+        settings = runtime.settings
+        runtime.start()
+        self._together = Together(runtime)
+        self._reader = Reader(runtime.core.contract)
+        self._room = _Room(settings.max_in_flight)
+        self._seconds, self._fast = settings.deadline_seconds, settings.fast_path
+        self._keys = [hashlib.sha256(key.encode()).digest() for key in settings.api_keys]
+        self._deadlines = Deadlines(lambda: metrics.IN_FLIGHT.set(self._room.taken))
+        self._bodies = Bodies(int(settings.max_body_mb * 2**20), settings.body_seconds, self._deadlines)
+        self._pool = ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch")
+        # What start-up has left lives as long as the process; a full collection would walk all of it, in
+        # the middle of a request.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 100)
+
+    async def _stop(self) -> None:
+        self._deadlines.close()
+        await asyncio.get_running_loop().run_in_executor(None, self.runtime.close)
+        self._pool.shutdown()
+
+    # one request
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        path, method = scope["path"], scope["method"]
+        try:
+            handler = self._handler(path, method)
+            if self._keys and path not in OPEN:
+                self._authorize(scope)
+            if handler is None:
+                await self.bentoml(scope, receive, send)
+                return
+            response = await handler(scope, receive, started)
+        except Refusal as refusal:
+            metrics.REFUSALS.labels(refusal.code).inc()
+            response = _refused(refusal)
+        except LogUnavailable as error:
+            metrics.REFUSALS.labels("log_unavailable").inc()
+            response = _refused(Refusal(503, "log_unavailable", str(error), headers={"Retry-After": "1"}))
+        except Exception:
+            logger.exception("A request failed")  # for the operator; the caller gets no details
+            response = _refused(Refusal(500, "internal", "The service failed to answer; its log says why."))
+        await _send(send, response)
+        name = path if path in self._posts or path in self._gets else OTHER
+        metrics.requested(name, response.status).inc()
+        metrics.timed(name).observe(time.perf_counter() - started)
+
+    def _handler(self, path: str, method: str) -> Handler | None:
+        """Who answers; None: BentoML."""
+        if (handler := self._posts.get(path)) is not None:
+            allowed = "POST"
+        elif (
+            (handler := self._gets.get(path)) is not None or path in BENTOML or path.startswith(BENTOML_FILES)
+        ):
+            allowed = "GET"
+        else:
+            raise Refusal(404, "not_found", "There is no such endpoint; / describes those that are.")
+        if method != allowed:
+            raise Refusal(405, "method", f"This endpoint takes {allowed} only.", headers={"Allow": allowed})
+        return handler
+
+    def _authorize(self, scope: Scope) -> None:
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        digest = hashlib.sha256(given.removeprefix(b"Bearer ")).digest()
+        # All are compared, each in constant time: how long this takes says nothing about any key.
+        matches = [hmac.compare_digest(digest, key) for key in self._keys]
+        if not (any(matches) and given.startswith(b"Bearer ")):
+            raise Refusal(401, "unauthorized", "Unauthorized.", headers={"WWW-Authenticate": "Bearer"})
+
+    # what the endpoints do
+
+    async def _predict(self, scope: Scope, receive: Receive, started: float) -> Response:
+        body = await self._bodies.read(scope, receive, ROW_BYTES)
+        row = self._reader.row(body)
+        with self._room, self._deadlines.within(self._seconds, _overdue):
+            if not self._fast:
+                return await self._through_bentoml(scope, body)
+            answer = await self._together.answer(row, started)
+        return Response(200, to_json(answer))
+
+    async def _predict_batch(self, scope: Scope, receive: Receive, started: float) -> Response:
+        body = await self._bodies.read(scope, receive)
+        # In threads: a large batch must not hold up those who ask for one row.
+        with self._room, self._deadlines.within(self._seconds, _overdue):
+            rows = await self._in_thread(self._reader.rows, body)
+            if not self._fast:
+                return await self._through_bentoml(scope, body)
+            answered = await self._in_thread(self.runtime.core.answer, rows, [started] * len(rows))
+            written = self.runtime.log.submit_many(answered.entries)
+            payload = await self._in_thread(to_json, {"predictions": answered.answers})
+            await written
+        self.runtime.answered(rows, answered)
+        return Response(200, payload)
+
+    async def _feedback(self, scope: Scope, receive: Receive, started: float) -> Response:
+        body = await self._bodies.read(scope, receive)
+        with self._room, self._deadlines.within(self._seconds, _overdue):
+            labels = await self._in_thread(self._reader.labels, body)
+            if not self._fast:
+                return await self._through_bentoml(scope, body)
+            return Response(200, to_json(await self.runtime.feedback(labels)))
+
+    async def _model(self, scope: Scope, receive: Receive, started: float) -> Response:
+        return Response(200, to_json(self.runtime.description))
+
+    async def _livez(self, scope: Scope, receive: Receive, started: float) -> Response:
+        return Response(200, b'{"status":"alive"}')
+
+    async def _readyz(self, scope: Scope, receive: Receive, started: float) -> Response:
+        ready, state = self.runtime.readiness()
+        return Response(200 if ready else 503, to_json(state))
+
+    async def _through_bentoml(self, scope: Scope, body: bytes) -> Response:
+        """The same answer by BentoML's own api, for comparison and in need."""
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await self.bentoml(scope, receive, send)
+        payload = b"".join(message.get("body", b"") for message in sent)
+        return Response(sent[0]["status"], payload)
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+
+
+class _Room:
+    """A bounded number of requests that are worked on at once; the next one is refused."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.taken = most, 0
+
+    def __enter__(self) -> None:
+        if self.taken >= self.most:
+            raise busy(f"{self.most} requests are being answered already.")
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1
+
+
+def _overdue() -> Refusal:
+    return Refusal(503, "overdue", "No answer in time. Try again.", headers={"Retry-After": "1"})
+
+
+def _refused(refusal: Refusal) -> Response:
+    headers = tuple((name.lower().encode(), value.encode()) for name, value in refusal.headers.items())
+    return Response(refusal.status, refusal.body(), (JSON, *headers))
+
+
+async def _send(send: Send, response: Response) -> None:
+    headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,0 +1,169 @@
+"""Why a request is refused, in words that help whoever sent it: each field, each row, what is allowed."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from serving.requests import MOST_ROWS, allowed
+from takeoff.contract import Contract
+
+MOST_PROBLEMS = 100  # named in one answer
+LONGEST_GIVEN = 40  # characters of a value that are repeated
+
+
+class Refusal(Exception):  # noqa: N818  # named for what it is
+    """A request that is not answered.
+
+    Attributes:
+        status: of HTTP, 4xx or 503.
+        code: one word for programs, also the `reason` in the metrics.
+        message: one sentence for people.
+        problems: what is wrong where, see `Problem`; may be empty.
+        headers: to send along.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        problems: tuple["Problem", ...] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+        self.problems = problems
+        self.headers = headers or {}
+
+    def body(self) -> bytes:
+        """As JSON: {"error": {"code", "message", "problems"}}."""
+        problems = [
+            {name: value for name, value in problem._asdict().items() if value is not None}
+            for problem in self.problems
+        ]
+        return to_json({"error": {"code": self.code, "message": self.message, "problems": problems}})
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong; `row` counts from 0 and is None where there is only one."""
+
+    row: int | None
+    field: str
+    problem: str
+    allowed: str | None
+
+
+def parse(adapter: TypeAdapter[Any], body: bytes, explain: "Explain") -> Any:
+    """The valid content of a body.
+
+    Raises:
+        Refusal: 400 where it is no JSON, 422 where it is not what is allowed.
+    """
+    try:
+        return adapter.validator.validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            problem = first["msg"].removeprefix("Invalid JSON: ")
+            raise Refusal(400, "invalid_json", f"The body is not valid JSON: {problem}.") from None
+        problems = explain(body, error)
+        raise Refusal(422, "invalid", _sentence(problems), problems) from None
+
+
+class Explain:
+    """Turns pydantic's errors into problems.
+
+    Args:
+        contract: what a row is.
+        items: what stands for many in the body: `rows` or `labels`; None where the body is one row.
+        item: of one row or label.
+    """
+
+    def __init__(self, contract: Contract, items: str | None, item: TypeAdapter[Any]) -> None:
+        self.contract, self.items, self.item = contract, items, item
+
+    def __call__(self, body: bytes, error: ValidationError) -> tuple[Problem, ...]:
+        """What is wrong with a body that is JSON, at most `MOST_PROBLEMS`."""
+        first = error.errors(include_url=False)[0]
+        if self.items is None:
+            return self._row(None, error)
+        if len(first["loc"]) < 2:  # not a single row, but what is around them
+            return tuple(self._around(each) for each in error.errors(include_url=False)[:MOST_PROBLEMS])
+        # The first pass stopped at the first bad row, which bounds what a large bad body costs.
+        problems: list[Problem] = []
+        for number, item in enumerate(from_json(body)[self.items]):
+            try:
+                self.item.validator.validate_json(to_json(item, inf_nan_mode="constants"))
+            except ValidationError as bad:
+                problems += self._row(number, bad)
+            if len(problems) >= MOST_PROBLEMS:
+                break
+        return tuple(problems[:MOST_PROBLEMS])
+
+    def _row(self, number: int | None, error: ValidationError) -> tuple[Problem, ...]:
+        known = error.errors(include_url=False)[:MOST_PROBLEMS]
+        return tuple(self._problem(number, each) for each in known)
+
+    def _problem(self, number: int | None, error: Any) -> Problem:
+        if not error["loc"]:
+            return Problem(number, "(row)" if number is not None else "(body)", "is no object", "an object")
+        field = str(error["loc"][0])
+        names = self._names()
+        if error["type"] == "extra_forbidden":
+            near = get_close_matches(field, names, n=1)
+            return Problem(
+                number, _short(field), "is not known", f"did you mean {near[0]}?" if near else None
+            )
+        what = "is missing" if error["type"] == "missing" else f"{_given(error['input'])} is not allowed"
+        return Problem(number, field, what, self._allowed(field))
+
+    def _names(self) -> list[str]:
+        if self.items == "labels":
+            return ["prediction_id", "label", "known_at"]
+        return [*self.contract.columns, self.contract.id, self.contract.time.column]
+
+    def _allowed(self, field: str) -> str:
+        if self.items != "labels":
+            return allowed(field, self.contract)
+        return {
+            "prediction_id": "the prediction_id of an answer",
+            "label": "one of " + ", ".join(self.contract.target.classes),
+            "known_at": "a time with an offset, as 2013-07-02T01:10:00Z, or null",
+        }[field]
+
+    def _around(self, error: Any) -> Problem:
+        if not error["loc"]:
+            return Problem(None, "(body)", "is no object", f'an object: {{"{self.items}": [...]}}')
+        field = str(error["loc"][0])
+        if error["type"] == "extra_forbidden":
+            return Problem(None, _short(field), "is not known", f"only '{self.items}'")
+        wrong = {"missing": "is missing", "too_short": "is empty", "too_long": "has too many"}
+        return Problem(
+            None, field, wrong.get(error["type"], "is no list"), f"a list of 1 to {MOST_ROWS:,} {self.items}"
+        )
+
+
+def _sentence(problems: tuple[Problem, ...]) -> str:
+    rows = sorted({each.row for each in problems if each.row is not None})
+    fields = list(dict.fromkeys(each.field for each in problems))
+    named = ", ".join(fields[:5]) + (f" and {len(fields) - 5} more" if len(fields) > 5 else "")
+    where = ""
+    if rows:
+        shown = ", ".join(map(str, rows[:5])) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+        where = f" in row {shown}" if len(rows) == 1 else f" in rows {shown}"
+    more = f" Only the first {MOST_PROBLEMS} problems are listed." if len(problems) >= MOST_PROBLEMS else ""
+    return f"Nothing was predicted or stored: wrong{where}: {named}.{more}"
+
+
+def _given(value: Any) -> str:
+    """A value as its sender wrote it, cut."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return _short(to_json(value, inf_nan_mode="constants").decode())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_GIVEN else text[: LONGEST_GIVEN - 3] + "..."

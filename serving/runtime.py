@@ -1,0 +1,190 @@
+"""All that a worker holds while it serves: settings, model, challenger, prediction log."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from serving import metrics
+from serving.core import CHALLENGER, RELEASED, UNREGISTERED, Answered, Core, describe
+from serving.prediction_log import Observer, PredictionLog, Retention
+from serving.requests import Row, row_type
+from serving.settings import ServiceSettings
+from serving.shadow import Shadow
+from serving.spool import Spool
+from takeoff import model
+from takeoff.contract import Contract
+from takeoff.log_store import Label, open_store
+from takeoff.model import CARD_FILE
+
+SQLITE = "sqlite:///"
+GOLDEN = (
+    Path("models") / "reference" / "golden.json"
+)  # rows, and what the model said of them when it was packed
+
+
+class Runtime:
+    """A worker's own; `start` it inside the event loop that serves.
+
+    Args:
+        home: folder with the Bento's files.
+        contract: what a row is.
+        settings: of the service.
+        version: of the model in the registry, where it has one.
+        bento: tag of the Bento, where it is one.
+
+    Raises:
+        TakeoffError: a file is missing or unreadable.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        contract: Contract,
+        settings: ServiceSettings,
+        version: str | None,
+        bento: str | None,
+    ) -> None:
+        self.settings = settings
+        shipped = model.load(home / RELEASED)
+        self.core = Core(shipped, version or UNREGISTERED, contract)
+        self.description = describe(self.core, shipped.card, bento)
+        self._tolerance = float(shipped.card["parity"]["largest_allowed"])
+        self._golden = _read_golden(home, row_type(contract))
+        self._challenger = _challenger(home, contract)
+        self.description["challenger"] = self._challenger.version if self._challenger else None
+        self.shadow: Shadow | None = None
+        self._log: PredictionLog | None = None
+        metrics.MODEL.labels(self.core.version, shipped.card["candidate"]).set(1)
+
+    @property
+    def log(self) -> PredictionLog:
+        """The prediction log, once started."""
+        assert self._log is not None, "the service has not started yet"
+        return self._log
+
+    def start(self) -> None:
+        """Open the log and let the challenger listen."""
+        if self._log is not None:
+            return
+        metrics.forget_the_dead()
+        settings, contract = self.settings, self.core.contract
+        spool = Spool(_spool_folder(settings), settings.spool_max_mb * 2**20)
+        self._log = PredictionLog(
+            lambda: open_store(settings.log_url, list(contract.columns), contract.hash, contract.numbers),
+            spool,
+            Retention(days=settings.log_days, most_rows=settings.log_max_rows),
+            _observer(),
+        )
+        if self._challenger:
+            self.shadow = Shadow(self._challenger, self._log.record_shadow)
+
+    def close(self) -> None:
+        """Finish what is under way."""
+        if self.shadow:
+            self.shadow.close()
+        if self._log:
+            self._log.close()
+
+    async def answer(self, rows: Sequence[Row], started: float) -> list[dict[str, Any]]:
+        """Answers for rows of one request, once they are in the log; see `Core.answer`.
+
+        Raises:
+            LogUnavailable: they could not be kept, so they must not be given.
+        """
+        answered = self.core.answer(rows, [started] * len(rows))
+        await self.log.submit_many(answered.entries)
+        self.answered(rows, answered)
+        return answered.answers
+
+    async def feedback(self, labels: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Store labels; how many were new, known, corrected, kept in the spool, or of unknown predictions."""
+        now = time.time()
+        result = await self.log.feedback(
+            [
+                Label(each["prediction_id"], each["label"], now, known.timestamp() if known else None)
+                for each in labels
+                for known in (each["known_at"],)
+            ]
+        )
+        counts = result._asdict()
+        for outcome in ("stored", "repeated", "changed", "spooled"):
+            metrics.LABELS.labels(outcome).inc(counts[outcome])
+        return counts
+
+    def answered(self, rows: Sequence[Row], answered: Answered) -> None:
+        """Count rows whose answers are in the log, and show them to the challenger."""
+        for decision, count in Counter(answer["decision"] for answer in answered.answers).items():
+            metrics.decided(decision).inc(count)
+        if reviews := sum(answer["review"] for answer in answered.answers):
+            metrics.REVIEWS.inc(reviews)
+        for answer in answered.answers:
+            for warning in answer["warnings"]:
+                metrics.UNSEEN.labels(warning["field"]).inc()
+        if self.shadow:
+            self.shadow.offer(rows, [answer["prediction_id"] for answer in answered.answers])
+
+    def golden_difference(self) -> float:
+        """Largest difference between what the model says of the golden rows now and said when packed."""
+        rows, expected = self._golden
+        if not rows:
+            return 0.0
+        said = [self.core.probabilities([row])[0] for row in rows]
+        return float(np.abs(np.array(said) - expected).max())
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether this worker can answer, and why not."""
+        difference = self.golden_difference()
+        state = self.log.state()
+        golden = difference <= self._tolerance
+        metrics.LOG_SPOOLING.set(state.mode == "spool")
+        metrics.LOG_SPOOLED.set(state.spooled_rows)
+        log = {"mode": state.mode, "spooled_rows": state.spooled_rows, "since": state.since}
+        return golden, {
+            "status": "ready" if golden else "not ready",
+            "model_version": self.core.version,
+            "golden_rows": "as packed" if golden else f"off by {difference:.2g}",
+            "log": log | ({"failure": state.failure} if state.failure else {}),
+        }
+
+
+def _read_golden(home: Path, row: Any) -> tuple[list[Row], np.ndarray]:
+    file = home / GOLDEN
+    if not file.is_file():  # only a Bento has been packed
+        return [], np.empty((0, 0))
+    golden = json.loads(file.read_text(encoding="utf-8"))
+    rows = TypeAdapter(list[row]).validate_json(json.dumps(golden["rows"]))
+    return rows, np.array(golden["probabilities"])
+
+
+def _challenger(home: Path, contract: Contract) -> Core | None:
+    if not (home / CHALLENGER / CARD_FILE).is_file():
+        return None
+    shipped = model.load(home / CHALLENGER)
+    return Core(shipped, f"{shipped.card['candidate']}-{shipped.card['onnx_sha256'][:12]}", contract)
+
+
+def _spool_folder(settings: ServiceSettings) -> Path:
+    if settings.spool_dir is not None:
+        return Path(settings.spool_dir)
+    if settings.log_url.startswith(SQLITE):
+        return Path(settings.log_url.removeprefix(SQLITE)).parent / "spool"
+    return Path("prediction-log") / "spool"
+
+
+def _observer() -> Observer:
+    def committed(rows: int, seconds: float) -> None:
+        metrics.LOG_ROWS.labels("database").inc(rows)
+        metrics.LOG_COMMIT.observe(seconds)
+
+    return Observer(
+        committed=committed,
+        spooled=lambda rows: metrics.LOG_ROWS.labels("spool").inc(rows),
+        drained=metrics.LOG_DRAINED.inc,
+        shadow_dropped=lambda rows: metrics.SHADOW.labels("not logged").inc(rows),
+    )

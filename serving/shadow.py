@@ -1,0 +1,78 @@
+"""The challenger: it predicts what the champion has answered, for the log alone.
+
+It runs in a thread of its own behind a bounded queue, so that neither its failure nor its slowness
+reaches a caller: what it can't keep up with is dropped and counted.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+
+from serving import metrics
+from serving.core import Core
+from serving.requests import Row
+from takeoff.log_store import ShadowEntry
+
+MOST_WAITING = 20_000  # rows
+MOST_AT_ONCE = 256  # rows in one prediction
+LEAST_URGENT = 19  # niceness: the champion goes first
+
+Work = tuple[Sequence[Row], Sequence[str]]
+
+
+class Shadow:
+    """A challenger at work.
+
+    Args:
+        core: the challenger.
+        record: takes what it said; must not wait.
+    """
+
+    def __init__(self, core: Core, record: Callable[[list[ShadowEntry]], None]) -> None:
+        self.core, self.record = core, record
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+        self._thread.start()
+
+    def offer(self, rows: Sequence[Row], ids: Sequence[str]) -> None:
+        """Rows that were answered; returns at once."""
+        with self._lock:
+            if self._waiting + len(rows) > MOST_WAITING:
+                metrics.SHADOW.labels("dropped").inc(len(rows))
+                return
+            self._waiting += len(rows)
+        self._queue.put((rows, ids))
+
+    def close(self) -> None:
+        """Finish what waits."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        # Linux has a niceness per thread; elsewhere this thread is like the others.
+        if hasattr(os, "setpriority") and hasattr(threading, "get_native_id"):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST_URGENT)
+        while (work := self._queue.get()) is not None:
+            rows, ids = list(work[0]), list(work[1])
+            while len(rows) < MOST_AT_ONCE and not self._queue.empty():
+                if (more := self._queue.get()) is None:
+                    self._answer(rows, ids)
+                    return
+                rows += more[0]
+                ids += more[1]
+            self._answer(rows, ids)
+
+    def _answer(self, rows: Sequence[Row], ids: Sequence[str]) -> None:
+        try:
+            entries = self.core.shadow(rows, ids)
+            outcome = "answered"
+        except Exception as error:  # whatever it is, it stays here
+            entries = [self.core.failed(id_, type(error).__name__) for id_ in ids]
+            outcome = "failed"
+        with self._lock:
+            self._waiting -= len(rows)
+        metrics.SHADOW.labels(outcome).inc(len(rows))
+        self.record(entries)
