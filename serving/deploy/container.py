@@ -31,6 +31,7 @@ VOLUME = f"{IMAGE}-log:/var/lib/takeoff"
 CONTAINERFILE = Path(__file__).with_name("Containerfile")
 LOCK = Path("requirements.lock")
 SERVES = ("bento.yaml", "README.md", "src")  # of a Bento; the rest is for building it and for its catalogue
+MOST_MB = 600  # what an image may weigh
 STOP_SECONDS = 30  # longer than the longest request that is to be finished
 INDEX_SETTINGS = ("index-url", "extra-index-url", "trusted-host")
 
