@@ -30,8 +30,8 @@ MOST_IMAGE_MB = 600
 
 # What holds a figure back, where it misses its target.
 LIKE_BARE = (
-    "validation, the row in the log, the answer's further fields and metrics are made by the same interpreter "
-    "that answers, and each commit waits for the disk."
+    "validation, the row in the log, the further fields of the answer and metrics take the same interpreter "
+    "as the answer, and each commit waits for the disk."
 )
 LIKE_BARE_P99 = "an answer may wait for the commit before its own as well as for its own."
 LIKE_MLFLOW = (
