@@ -32,7 +32,8 @@ def make_released(folder: Path, candidate: str) -> Contract:
     """Fill `folder` with configuration, service, splits and a released model of small rows."""
     for name in (CONTRACT_FILE, PARAMS_FILE):
         shutil.copy(PROJECT / name, folder / name)
-    shutil.copytree(PROJECT / "serving", folder / "serving", ignore=shutil.ignore_patterns("__pycache__"))
+    left_out = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PROJECT / "serving", folder / "serving", ignore=left_out, dirs_exist_ok=True)
     contract = read_contract(folder)
     fit, validation = small_rows()[:FIT_ROWS], small_rows()[FIT_ROWS:].reset_index(drop=True)
     for split, rows in (("fit", fit), ("validation", validation)):
