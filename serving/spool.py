@@ -54,7 +54,8 @@ class Segment:
     def __init__(self, path: Path, descriptor: int, rows: int, size: int) -> None:
         self.path, self.rows, self.size = path, rows, size
         self._descriptor = descriptor
-        self._drained = 0  # bytes whose rows are stored
+        self._stored_bytes = 0
+        self._given: list[bytes] = []
 
     def append(self, lines: bytes, rows: int) -> None:
         """Write whole lines; they are on the disk when this returns.
@@ -75,20 +76,24 @@ class Segment:
         self.rows += rows
 
     def groups(self, most_rows: int) -> Iterator[Group]:
-        """Its rows, at most so many at once; who asks for the next has stored the one before.
+        """Its rows that are not stored yet, at most so many at once; say `stored` before asking for the next.
 
         Lines that make no sense go to a file aside. A last line without an end was being written when its
         process was killed: it was never answered.
         """
         with self.path.open("rb") as file:
-            file.seek(self._drained)
+            file.seek(self._stored_bytes)
             while lines := [line for line in islice(file, most_rows) if line.endswith(b"\n")]:
+                self._given = lines
                 rows = [(line, _parse(line)) for line in lines]
-                yield _group(row for _, row in rows if row is not None)
                 if senseless := [line for line, row in rows if row is None]:
                     self.put_aside(senseless)
-                self._drained += sum(map(len, lines))
-                self.rows -= len(lines)
+                yield _group(row for _, row in rows if row is not None)
+
+    def stored(self) -> None:
+        """The group that was given last is safe elsewhere, and is not given again."""
+        self._stored_bytes += sum(map(len, self._given))
+        self.rows -= len(self._given)
 
     def put_aside(self, lines: Iterable[bytes]) -> None:
         """Keep lines for a person to look at, in a file beside this one."""
@@ -226,6 +231,7 @@ def drain(spool: Spool, store: Store, go_on: Callable[[int], bool]) -> None:
     for segment in spool.full_segments():
         for group in segment.groups(DRAINED_ROWS):
             _insert_what_can_be(group, segment, store)
+            segment.stored()
             if not go_on(group.rows):
                 return
         spool.remove(segment)

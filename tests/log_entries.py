@@ -13,12 +13,18 @@ from uuid import UUID
 
 import psycopg
 
+from serving.prediction_log import Observer, PredictionLog, Retention
 from takeoff.contract import read_contract
 from takeoff.log_store import Entry, Label, ShadowEntry, Store, open_store
 
 PROJECT = Path(__file__).parents[1]
 CONTRACT = read_contract(PROJECT)
 PATIENCE_SECONDS = 60.0
+EVERYTHING = Retention(days=400, most_rows=10**9)
+QUIET = Observer()
+ROOM = 2**26  # bytes for a spool
+
+StartLog = Callable[..., PredictionLog]
 ROW = [column.example for column in CONTRACT.columns.values()]
 
 

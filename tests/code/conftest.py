@@ -1,0 +1,37 @@
+"""Prediction logs for tests, closed in the end."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.prediction_log import Observer, PredictionLog, Retention
+from serving.spool import Spool
+from tests.log_entries import EVERYTHING, QUIET, ROOM, open_log
+
+
+@pytest.fixture
+def spool_folder(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path.as_posix()}/log.db"
+
+
+@pytest.fixture
+def start_log(spool_folder: Path) -> Iterator[Callable[..., PredictionLog]]:
+    """Starts logs at an address; they are closed in the end."""
+    logs = []
+
+    def opened(
+        url: str, observer: Observer = QUIET, retention: Retention = EVERYTHING, room: int = ROOM
+    ) -> PredictionLog:
+        log = PredictionLog(lambda: open_log(url), Spool(spool_folder, room), retention, observer)
+        logs.append(log)
+        return log
+
+    yield opened
+    for log in logs:
+        log.close()

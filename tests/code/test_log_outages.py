@@ -1,0 +1,187 @@
+"""What the prediction log answered is in it, whatever happens to its database or to its process."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serving.prediction_log import LogUnavailable, Observer, PredictionLog
+from takeoff.log_store import Entry
+from tests.log_entries import (
+    PROJECT,
+    StartLog,
+    ask,
+    entries,
+    ids,
+    ids_in,
+    label,
+    python_environment,
+    shadow,
+    until,
+)
+from tests.postgres import PASSWORD, Server
+
+ANSWERED_BEFORE_KILL = 300
+CLIENTS = 16
+
+
+async def clients(log: PredictionLog, is_over: Callable[[], bool]) -> list[Entry]:
+    """Clients that each send the next when they have an answer; all that was answered."""
+
+    async def client() -> list[Entry]:
+        answered = []
+        while not is_over():
+            [entry] = entries(1)
+            await log.submit(entry)
+            answered.append(entry)
+        return answered
+
+    return [entry for each in await asyncio.gather(*(client() for _ in range(CLIENTS))) for entry in each]
+
+
+@pytest.mark.parametrize("home", ["sqlite", "postgresql", "spool"])
+def test_what_a_killed_process_had_answered_is_in_the_log(
+    start_log: StartLog, home: str, sqlite_url: str, spool_folder: Path, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue("postgres").new_log() if home == "postgresql" else sqlite_url
+    away = f"sqlite:///{PROJECT.as_posix()}/pyproject.toml/log.db"
+    answered: list[str] = []
+
+    for _ in range(3):
+        address = away if home == "spool" else url
+        command = [sys.executable, "-m", "tests.log_worker", address, str(spool_folder)]
+        with subprocess.Popen(
+            command, env=python_environment(), cwd=PROJECT, stdout=subprocess.PIPE, text=True
+        ) as worker:
+            assert worker.stdout is not None
+            lines = [worker.stdout.readline() for _ in range(ANSWERED_BEFORE_KILL)]
+            worker.kill()
+            lines += worker.stdout.readlines()
+        answered += [line.strip() for line in lines if line.endswith("\n")]
+
+    async def run() -> None:
+        log = start_log(url)
+        await until(lambda: log.state().spooled_rows == 0 and not list(spool_folder.iterdir()))
+
+    asyncio.run(run())
+    assert len(answered) >= 3 * ANSWERED_BEFORE_KILL
+    assert not set(answered) - set(ids_in(url))
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_database_that_stops_and_starts_under_load_costs_no_answer(
+    start_log: StartLog, postgres: Server, mode: str
+) -> None:
+    url = postgres.new_log()
+    counts = {"committed": 0, "spooled": 0, "drained": 0}
+
+    def add(kind: str) -> Callable[..., None]:
+        return lambda rows, *_: counts.update({kind: counts[kind] + rows})
+
+    async def run() -> list[Entry]:
+        log = start_log(url, Observer(**{kind: add(kind) for kind in counts}))
+        over = False
+        load = asyncio.create_task(clients(log, lambda: over))
+        await until(lambda: counts["committed"] > 100)
+        await asyncio.to_thread(postgres.stop, mode)
+        await until(lambda: counts["spooled"] > 100)
+        assert log.state().mode == "spool"
+        assert log.state().since is not None
+        await asyncio.to_thread(postgres.start)
+        await until(lambda: log.state().mode == "database")
+        committed = counts["committed"]
+        await until(lambda: counts["committed"] > committed + 100)
+        over = True
+        answered = await load
+        await until(lambda: log.state().spooled_rows == 0)
+        assert log.state() == ("database", 0, None, None)
+        return answered
+
+    answered = asyncio.run(run())
+
+    assert sorted(ids_in(url)) == sorted(ids(answered))
+    assert counts["drained"] == counts["spooled"]
+    assert counts["committed"] + counts["spooled"] == len(answered)
+
+
+def test_a_database_that_hangs_under_load_costs_no_answer(start_log: StartLog, postgres: Server) -> None:
+    url = postgres.new_log()
+    spooled: list[int] = []
+
+    async def run() -> list[Entry]:
+        log = start_log(url, Observer(spooled=spooled.append))
+        over = False
+        load = asyncio.create_task(clients(log, lambda: over))
+        await until(lambda: bool(ids_in(url)))
+        with postgres.hanging():
+            await until(lambda: sum(spooled) > 100)
+        await until(lambda: log.state().mode == "database")
+        over = True
+        answered = await load
+        await until(lambda: log.state().spooled_rows == 0)
+        return answered
+
+    answered = asyncio.run(run())
+
+    assert sorted(ids_in(url)) == sorted(ids(answered))
+
+
+def test_a_database_that_is_away_at_the_start_is_waited_for(start_log: StartLog, postgres: Server) -> None:
+    url, given = postgres.new_log(), entries(3)
+    postgres.stop()
+
+    async def run() -> None:
+        before = time.time()
+        log = start_log(url)
+        await asyncio.gather(*map(log.submit, given))
+        state = log.state()
+        assert (state.mode, state.spooled_rows) == ("spool", 3)
+        assert state.since is not None and before <= state.since <= time.time()
+        assert state.failure and PASSWORD not in state.failure
+        postgres.start()
+        await until(lambda: log.state() == ("database", 0, None, None))
+
+    asyncio.run(run())
+
+    assert sorted(ids_in(url)) == sorted(ids(given))
+
+
+def test_labels_of_an_outage_arrive_with_the_spool(start_log: StartLog, postgres: Server) -> None:
+    url, [given] = postgres.new_log(), entries(1)
+
+    async def run() -> None:
+        log = start_log(url)
+        postgres.stop()
+        await log.submit(given)
+        assert await log.feedback([label(given)]) == (0, 0, 0, 1, [])
+        postgres.start()
+        await until(lambda: log.state().spooled_rows == 0)
+
+    asyncio.run(run())
+
+    assert ask(url, "SELECT prediction_id FROM labels") == [(given.id,)]
+
+
+def test_a_prediction_that_nothing_can_hold_is_not_answered(start_log: StartLog, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    dropped: list[int] = []
+
+    async def run() -> None:
+        log = start_log(
+            f"sqlite:///{tmp_path.as_posix()}/file/log.db", Observer(shadow_dropped=dropped.append), room=1
+        )
+        with pytest.raises(LogUnavailable, match="full"):
+            await log.submit(entries(1)[0])
+        with pytest.raises(LogUnavailable):
+            await log.feedback([label(entries(1)[0])])
+        log.record_shadow([shadow(entries(1)[0])])
+        await until(lambda: dropped == [1])
+        (tmp_path / "file").unlink()
+        await until(lambda: log.state().mode == "database")
+        await log.submit(entries(1)[0])
+
+    asyncio.run(run())
