@@ -246,6 +246,19 @@ def test_a_file_goes_only_when_its_rows_are_stored(
     assert ids_in(url) == ids(given)
 
 
+def test_a_database_that_is_lost_while_draining_leaves_all_rows_waiting(
+    spool: Spool, folder: Path, store: Store
+) -> None:
+    spool.append(of(*entries(3)))
+    store.close()
+
+    with pytest.raises(StoreUnavailable):
+        drain(spool, store, everything)
+
+    assert spool.rows == 3
+    assert not files(folder, ASIDE_SUFFIX)
+
+
 def test_what_was_moved_is_not_moved_again(
     spool: Spool, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
