@@ -26,6 +26,7 @@ from serving.reading import Reader
 from serving.refusals import Refusal
 from serving.runtime import Runtime
 from serving.together import Together
+from takeoff.errors import TakeoffError
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -59,7 +60,7 @@ class Edge:
 
     Args:
         bentoml: BentoML's own application, which gets what is not answered here, and the lifespan.
-        make_runtime: called once BentoML has started.
+        make_runtime: called once the event loop runs.
     """
 
     def __init__(self, bentoml: App, make_runtime: Callable[[], Runtime]) -> None:
@@ -87,10 +88,15 @@ class Edge:
     # lifespan
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._start()
+        except TakeoffError as error:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+
         async def hooked(message: dict[str, Any]) -> None:
-            if message["type"] == "lifespan.startup.complete":
-                self._start()
-            elif message["type"] == "lifespan.shutdown.complete":
+            if message["type"] == "lifespan.shutdown.complete":
                 await self._stop()
             await send(message)
 
@@ -105,7 +111,7 @@ class Edge:
         self._room = _Room(settings.max_in_flight)
         self._seconds, self._fast = settings.deadline_seconds, settings.fast_path
         self._keys = [hashlib.sha256(key.encode()).digest() for key in settings.api_keys]
-        self._deadlines = Deadlines(lambda: metrics.IN_FLIGHT.set(self._room.taken))
+        self._deadlines = Deadlines(self._observe)
         self._bodies = Bodies(int(settings.max_body_mb * 2**20), settings.body_seconds, self._deadlines)
         self._pool = ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch")
         # What start-up has left lives as long as the process; a full collection would walk all of it, in
@@ -118,6 +124,12 @@ class Edge:
         self._deadlines.close()
         await asyncio.get_running_loop().run_in_executor(None, self.runtime.close)
         self._pool.shutdown()
+
+    def _observe(self) -> None:
+        state = self.runtime.log.state()
+        metrics.IN_FLIGHT.set(self._room.taken)
+        metrics.LOG_SPOOLING.set(state.mode == "spool")
+        metrics.LOG_SPOOLED.set(state.spooled_rows)
 
     # one request
 

@@ -142,8 +142,6 @@ class Runtime:
         difference = self.golden_difference()
         state = self.log.state()
         golden = difference <= self._tolerance
-        metrics.LOG_SPOOLING.set(state.mode == "spool")
-        metrics.LOG_SPOOLED.set(state.spooled_rows)
         log = {"mode": state.mode, "spooled_rows": state.spooled_rows, "since": state.since}
         return golden, {
             "status": "ready" if golden else "not ready",

@@ -40,6 +40,7 @@ DEFAULT_STORE = Path(".bentoml")  # inside the project: nothing lands in a perso
 LOG_VARIABLE = "TAKEOFF_LOG_URL"  # of the service: where its prediction log is
 DEFAULT_LOG = Path("data") / "log" / "predictions.db"
 BUILD_FILE = "bentofile.yaml"
+QUIET = {"BENTOML_DO_NOT_TRACK": "True", "ORT_DISABLE_TELEMETRY": "1"}  # both would report on their use
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def serve(tag: str, host: str, port: int, project: Path) -> NoReturn:
         LOG_VARIABLE: f"sqlite:///{log}",
         **os.environ,
         STORE_VARIABLE: str(store),
-        "BENTOML_DO_NOT_TRACK": "True",
+        **QUIET,
     }
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", host, "--port", str(port)]
     # In place of this process, so that whoever stops it stops the server.
@@ -175,7 +176,7 @@ def _recipe(contract: Contract, requirements: list[str]) -> str:
         # Every requirement is exact; locking would ask a package index at each build. BentoML would not
         # read REQUIREMENTS itself in a folder whose path has a hidden part, as the default store's has.
         "python": {"packages": requirements, "lock_packages": False},
-        "envs": [{"name": "BENTOML_DO_NOT_TRACK", "value": "True"}],
+        "envs": [{"name": name, "value": value} for name, value in QUIET.items()],
     }
     return yaml.safe_dump(recipe, sort_keys=False)
 
@@ -205,7 +206,7 @@ def _build(bento: Bento, labels: Mapping[str, str], store: Path) -> None:
     command += ["--version", bento.tag.split(":")[1]]
     for name, value in labels.items():
         command += ["--label", f"{name}={value}"]
-    environment = os.environ | {STORE_VARIABLE: str(store), "BENTOML_DO_NOT_TRACK": "True"}
+    environment = os.environ | {STORE_VARIABLE: str(store)} | QUIET
     result = subprocess.run(command, cwd=stage, env=environment, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise TakeoffError(f"BentoML could not build {bento.tag}: {_reason(result.stderr)}")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.openapi import document
+from serving.settings import ServiceSettings
 from takeoff.contract import Column, Contract, read_contract
 
 ROOT = Path(__file__).parents[2]
@@ -71,3 +73,24 @@ def test_every_make_command_in_a_document_exists(document):
     named = set(re.findall(r"(?:`|^ *(?:\$ )?)make ([a-z-]+)", text, re.MULTILINE))
 
     assert named - commands == set()
+
+
+def test_the_service_readme_has_every_setting_with_its_default():
+    text = (ROOT / "serving" / "README.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `TAKEOFF_(\w+)` \| ([^|]+) \|", text, flags=re.MULTILINE))
+
+    assert set(table) == {name.upper() for name in ServiceSettings.model_fields}
+    for name, field in ServiceSettings.model_fields.items():
+        default = field.default
+        if isinstance(default, bool):
+            assert table[name.upper()].strip() == str(default).lower()
+        elif isinstance(default, int | float):
+            assert float(table[name.upper()].replace(",", "")) == default
+
+
+def test_the_service_readme_has_every_endpoint():
+    text = (ROOT / "serving" / "README.md").read_text(encoding="utf-8")
+
+    endpoints = document(read_contract(ROOT), needs_key=False)["paths"]
+
+    assert [path for path in endpoints if f"{path}`" not in text] == []
