@@ -7,8 +7,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AwareDatetime, ConfigDict, FailFast, Field, TypeAdapter, WithJsonSchema
-from pydantic_core import SchemaError
+from pydantic import (
+    AwareDatetime,
+    ConfigDict,
+    FailFast,
+    Field,
+    GetPydanticSchema,
+    TypeAdapter,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, SchemaError, core_schema
 from typing_extensions import TypedDict
 
 from takeoff.contract import CONTRACT_FILE, Column, Contract
@@ -19,6 +27,7 @@ MOST_ROWS = 10_000  # of a batch, and labels of a feedback
 LONGEST_ID = 200  # characters of an id that a caller gives
 # A model is fed float32, in which a larger number would become infinity.
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
+LARGEST_WHOLE = 1e18  # and a whole one is read into 64 bits
 
 Row = Mapping[str, Any]  # a valid row: a value for each column in the contract's order, then id and time
 
@@ -165,7 +174,8 @@ def _field(column: Column) -> Any:
 
 
 def _bounds(column: Column) -> tuple[float, float]:
-    lowest, highest = -LARGEST_NUMBER, LARGEST_NUMBER
+    largest = LARGEST_WHOLE if _is_whole(column) else LARGEST_NUMBER
+    lowest, highest = -largest, largest
     if "bounds" not in column.warn:
         lowest = lowest if column.min is None else column.min
         highest = highest if column.max is None else column.max
@@ -181,10 +191,16 @@ def _number(column: Column) -> Any:
     if not _is_whole(column):
         return Annotated[float, Field(ge=lowest, le=highest, allow_inf_nan=False)]
     lowest, highest = math.ceil(lowest), math.floor(highest)
-    # Checked as a float: many callers' languages write 17 as 17.0.
     schema = {"type": "integer", "minimum": lowest, "maximum": highest}
-    whole = Field(ge=lowest, le=highest, allow_inf_nan=False, multiple_of=1)
-    return Annotated[float, whole, WithJsonSchema(schema)]
+    whole = _whole_number(lowest, highest)
+    return Annotated[int, GetPydanticSchema(lambda *_: whole), WithJsonSchema(schema)]
+
+
+def _whole_number(lowest: int, highest: int) -> CoreSchema:
+    # Read as a float, since many callers' languages write 17 as 17.0. Only then as an int, which takes no
+    # fraction, however small (`multiple_of=1` takes one of 1e-9), but would have taken text and booleans.
+    number = core_schema.float_schema(ge=lowest, le=highest, allow_inf_nan=False, strict=True)
+    return core_schema.chain_schema([number, core_schema.int_schema(strict=False)])
 
 
 def _text(column: Column) -> Any:

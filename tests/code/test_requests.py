@@ -109,9 +109,30 @@ def test_a_number_too_large_for_the_model_is_refused_where_no_bound_does(name: s
         Reader(contract).row(json.dumps(row).encode())
 
 
-def test_a_whole_number_may_be_written_with_a_point_but_a_broken_one_is_refused() -> None:
-    assert refusals(with_value(departure_hour=17.0)) == {}
-    assert list(refusals(with_value(departure_hour=17.5))) == ["departure_hour"]
+@pytest.mark.parametrize("planted", ["17.0", "1.7e1", "0", "0.0", "-0.0"])
+def test_a_whole_number_may_be_written_with_a_point(planted: str) -> None:
+    assert refusals(with_value(departure_hour=17).replace("17", planted, 1)) == {}
+
+
+@pytest.mark.parametrize("planted", ["17.5", "17.0000000001", "1e-12", "5e-324"])
+def test_a_broken_number_for_a_whole_one_is_refused_however_small_the_fraction(planted: str) -> None:
+    assert list(refusals(with_value(departure_hour=17).replace("17", planted, 1))) == ["departure_hour"]
+
+
+@pytest.mark.parametrize(("planted", "taken"), [(10**18, True), (2 * 10**18, False), (-(10**18), True)])
+def test_a_whole_number_without_bounds_is_taken_up_to_what_the_message_says(
+    planted: int, taken: bool
+) -> None:
+    free = Column(about="free", type="integer", example=1)
+    reader = Reader(CONTRACT.model_copy(update={"columns": {**CONTRACT.columns, "free": free}}))
+    body = json.dumps({**EXAMPLE, "free": planted}).encode()
+
+    if taken:
+        assert reader.row(body)["free"] == planted
+    else:
+        with pytest.raises(Refusal) as caught:
+            reader.row(body)
+        assert caught.value.problems[0].allowed == f"a whole number from {-1e18:g} to {1e18:g}"
 
 
 def test_a_value_out_of_its_set_is_refused_with_the_set() -> None:
