@@ -5,11 +5,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from serving.requests import batch_type, example_row, feedback_type, label_type, row_type
+from serving.requests import allowed, batch_type, example_row, feedback_type, label_type, row_type
 from takeoff.contract import Contract
 
 REFERENCE = "#/components/schemas/{model}"
 EXAMPLE_ID = "01997a0e-6d2b-7c41-9b5e-3f8f5d1c2a77"
+EXAMPLE_METRICS = 'takeoff_requests_total{endpoint="/predict",status="200"} 3.0\n'
 # Why a request is refused, by status; all have the same body.
 REFUSALS = {
     400: "The body is not JSON",
@@ -31,14 +32,16 @@ class Document(dict[str, Any]):
         return dict(self)
 
 
-def document(contract: Contract, needs_key: bool) -> Document:
+def document(contract: Contract, needs_key: bool, model: Mapping[str, Any] | None = None) -> Document:
     """The whole description.
 
     Args:
         contract: what a row is.
         needs_key: whether every endpoint but health asks for a key.
+        model: what `/model` says, as its example.
     """
     schemas = _schemas(contract)
+    schemas["Refusal"]["example"] = _example_refusal(contract)
     row = example_row(contract)
     answer = _example_answer(contract)
     label = {"prediction_id": EXAMPLE_ID, "label": contract.target.classes[-1]}
@@ -65,16 +68,27 @@ def document(contract: Contract, needs_key: bool) -> Document:
             ("Stored", {"stored": 1, "repeated": 0, "changed": 0, "spooled": 0, "unknown": []}),
         ),
         "/model": _get(
-            "model", "What serves", "Version, contract, training window, numbers, threshold.", "Model"
+            "model",
+            "What serves",
+            "Version, contract, training window, numbers, threshold.",
+            {200: ("What serves", "Model", model)},
         ),
-        "/livez": _get("livez", "The process is alive", "Needs no key.", "Alive", health=True),
+        "/livez": _get(
+            "livez",
+            "The process is alive",
+            "Needs no key.",
+            {200: ("It is", "Alive", {"status": "alive"})},
+            health=True,
+        ),
         "/readyz": _get(
             "readyz",
             "Answers can be given",
             "Asks the model about rows whose answers are known, and says how the log is. Needs no key.",
-            "Readiness",
+            {
+                200: ("They can", "Readiness", _example_readiness(True)),
+                503: ("They cannot: the model has changed", "Readiness", _example_readiness(False)),
+            },
             health=True,
-            also={"503": ("The model does not say what it said when it was packed", "Readiness")},
         ),
         "/metrics": {
             "get": {
@@ -82,7 +96,10 @@ def document(contract: Contract, needs_key: bool) -> Document:
                 "summary": "Counts and latencies for Prometheus",
                 "tags": ["Operation"],
                 "responses": {
-                    "200": {"description": "Text", "content": {"text/plain": {"schema": {"type": "string"}}}}
+                    "200": {
+                        "description": "Prometheus text format",
+                        "content": {"text/plain": {"schema": {"type": "string"}, "example": EXAMPLE_METRICS}},
+                    }
                 },
             }
         },
@@ -216,6 +233,22 @@ def _example_answer(contract: Contract) -> dict[str, Any]:
     }
 
 
+def _example_readiness(ready: bool) -> dict[str, Any]:
+    return {
+        "status": "ready" if ready else "not ready",
+        "model_version": "1",
+        "golden_rows": "as packed" if ready else "off by 0.31",
+        "log": {"mode": "database", "spooled_rows": 0, "since": None},
+    }
+
+
+def _example_refusal(contract: Contract) -> dict[str, Any]:
+    name = next(iter(contract.columns))
+    problem = {"field": name, "problem": '"?" is not allowed', "allowed": allowed(name, contract)}
+    message = f"Nothing was predicted or stored: wrong: {name}."
+    return {"error": {"code": "invalid", "message": message, "problems": [problem]}}
+
+
 def _post(
     name: str, summary: str, description: str, takes: tuple[str, Any], gives: tuple[str, Any]
 ) -> dict[str, Any]:
@@ -238,18 +271,18 @@ def _get(
     name: str,
     summary: str,
     description: str,
-    schema: str,
+    gives: Mapping[int, tuple[str, str, Any]],
     health: bool = False,
-    also: Mapping[str, tuple[str, str]] | None = None,
 ) -> dict[str, Any]:
-    given = {"200": ("Yes" if health else "It", schema), **(also or {})}
+    """`gives`: by status what it means, its schema, an example."""
     operation: dict[str, Any] = {
         "operationId": name,
         "summary": summary,
         "description": description,
         "tags": ["Operation"],
         "responses": {
-            status: {"description": what, "content": _json(shape)} for status, (what, shape) in given.items()
+            str(status): {"description": what, "content": _json(schema, example)}
+            for status, (what, schema, example) in gives.items()
         },
     }
     if health:

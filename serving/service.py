@@ -38,7 +38,7 @@ class EdgeService(Service):  # type: ignore[misc]  # BentoML has no types for my
     @property
     def openapi_spec(self) -> Document:
         """What /docs.json says and / shows."""
-        return document(CONTRACT, bool(SETTINGS.api_keys))
+        return document(CONTRACT, bool(SETTINGS.api_keys), runtime().description)
 
 
 @cache

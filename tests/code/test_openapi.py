@@ -8,6 +8,8 @@ from jsonschema import Draft202012Validator
 
 from serving.openapi import document
 from serving.reading import Reader
+from serving.refusals import Refusal
+from serving.requests import example_row
 from takeoff.contract import read_contract
 from tests.conftest import PROJECT
 
@@ -29,13 +31,26 @@ def test_the_example_of_a_request_is_taken(path: str) -> None:
     assert read(json.dumps(example).encode())
 
 
-@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("path", DOCUMENT["paths"])
 def test_every_example_fits_its_schema(path: str) -> None:
-    operation = DOCUMENT["paths"][path]["post"]
+    (operation,) = DOCUMENT["paths"][path].values()
+    answers = [answer for status, answer in operation["responses"].items() if status in ("200", "503")]
 
-    for part in (operation["requestBody"], operation["responses"]["200"]):
-        content = part["content"]["application/json"]
-        assert list(validator(content["schema"]).iter_errors(content["example"])) == []
+    contents = [part["content"] for part in (*answers, operation.get("requestBody", {"content": {}}))]
+    shown = [each for content in contents for each in content.values() if "example" in each]
+    assert shown or path == "/model"  # whose example is the model that serves
+    assert [list(validator(each["schema"]).iter_errors(each["example"])) for each in shown] == [[]] * len(
+        shown
+    )
+
+
+def test_the_example_of_a_refusal_is_what_a_refusal_is() -> None:
+    schema = DOCUMENT["components"]["schemas"]["Refusal"]
+
+    with pytest.raises(Refusal) as caught:
+        READER.row(json.dumps(example_row(CONTRACT) | {next(iter(CONTRACT.columns)): "?"}).encode())
+
+    assert json.loads(caught.value.body()) == schema["example"]
 
 
 def test_the_schema_of_a_row_says_what_the_contract_says() -> None:

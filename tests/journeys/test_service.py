@@ -291,6 +291,12 @@ def test_a_label_of_an_unknown_prediction_is_kept_and_said_to_be_unknown(service
 # operation
 
 
+def test_what_serves_is_the_example_in_the_documentation(service: Service) -> None:
+    answers = service.get("/docs.json")[1]["paths"]["/model"]["get"]["responses"]
+
+    assert answers["200"]["content"]["application/json"]["example"] == service.get("/model")[1]
+
+
 def test_what_serves_is_described(packed: Packed, service: Service) -> None:
     card = files.read_json(packed.folder / paths.RELEASED / model.CARD_FILE)
 
