@@ -208,18 +208,22 @@ def test_a_log_that_is_closed_has_finished_what_waited_and_takes_no_more(
     assert ask(url, "SELECT count(*) FROM shadow_predictions") == [(1,)]
 
 
-def test_an_event_loop_that_has_gone_takes_nothing_with_it(start_log: StartLog, sqlite_url: str) -> None:
+def test_an_event_loop_that_has_gone_takes_nothing_with_it(
+    start_log: StartLog, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_sqlite, "BUSY_SECONDS", 60.0)
     given = entries(2)
-    logs = []
+    logs = [start_log(sqlite_url)]
 
     async def leave() -> None:
-        logs.append(start_log(sqlite_url))
         logs[0].submit_many([given[0]])
 
     async def come() -> None:
         await logs[0].submit(given[1])
 
-    asyncio.run(leave())
+    with held(sqlite_url):
+        asyncio.run(leave())
     asyncio.run(come())
 
     assert sorted(ids_in(sqlite_url)) == sorted(ids(given))
+    assert not caplog.records

@@ -1,5 +1,6 @@
 """The spool: what is written there comes back, whatever happens to the process or the disk."""
 
+import errno
 import resource
 from collections.abc import Iterator
 from itertools import chain
@@ -190,6 +191,21 @@ def test_a_disk_that_fails_in_the_middle_leaves_whole_groups(spool: Spool) -> No
 
     assert waiting(spool) == [of(*before), of(*after)]
     assert spool.rows == 4
+
+
+def test_what_the_disk_did_not_confirm_is_not_taken_for_written(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spool_module.os, "fdatasync", fails)
+        with pytest.raises(SpoolUnavailable):
+            spool.append(of(*entries(1)))
+
+    assert spool.rows == 0
+    assert waiting(spool) == []
 
 
 def test_the_rows_of_a_process_that_ended_are_taken_by_exactly_one(folder: Path) -> None:
