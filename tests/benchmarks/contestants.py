@@ -9,7 +9,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ TWO_WORKERS = "the service, two workers"
 ON_POSTGRES = "the service, log in PostgreSQL"
 BARE = "bare uvicorn + Starlette + ONNX"
 MLFLOW = "`mlflow models serve`"
+MLFLOW_TENSORS = "`mlflow models serve`, tensors"
 FITTED = "scikit-learn pipeline in a BentoML api"
 NOTHING = "a BentoML api that does nothing"
 
@@ -59,7 +60,7 @@ def contestants(work: Path, model: Path, postgres_url: str | None) -> dict[str, 
     return {
         FITTED: _bento("tests.benchmarks.servers.fitted:Fitted", work),
         NOTHING: _bento("tests.benchmarks.servers.nothing:Nothing", work),
-        MLFLOW: _mlflow(work, model),
+        **_mlflow(work, model),
         BARE: _bare(model),
         **({ON_POSTGRES: _service(postgres_url, work / "postgres")} if postgres_url else {}),
         TWO_WORKERS: _service(f"sqlite:///{work}/two/log.db", work / "two", workers=2),
@@ -101,6 +102,13 @@ def database() -> Iterator[str | None]:
         yield server.address()
 
 
+def bodies(name: str, sent: Sequence[Row], contract: Contract) -> list[str]:
+    """A body a row, in the form that a contestant takes."""
+    if name == MLFLOW:
+        return rows.as_frames(sent)
+    return rows.as_tensors(sent, contract) if name == MLFLOW_TENSORS else rows.single(sent)
+
+
 def logged_rows(server: Server) -> dict[str, int]:
     """Rows that one of SERVICES has written to its log so far, by where they went first."""
     with urllib.request.urlopen(f"{server.address}/metrics", timeout=60) as answer:
@@ -128,8 +136,7 @@ def check_same(
         TakeoffError: one refuses the row, or says something else.
     """
     for name, server in servers.items():
-        bodies = rows.for_mlflow([row], contract) if name == MLFLOW else rows.single([row])
-        answer = _post(name, server.address + paths[name], bodies[0])
+        answer = _post(name, server.address + paths[name], bodies(name, [row], contract)[0])
         if name == NOTHING:
             continue
         said = _event(answer, contract)
@@ -162,25 +169,16 @@ def _bento(service: str, work: Path) -> Contestant:
     )
 
 
-def _mlflow(work: Path, model: Path) -> Contestant:
+def _mlflow(work: Path, model: Path) -> dict[str, Contestant]:
     folder = str(work / "mlflow")
     maker = [sys.executable, "-m", "tests.benchmarks.servers.mlflow_model", str(model), folder]
     subprocess.run(maker, cwd=PROJECT, check=True, capture_output=True, env=os.environ | MLFLOW_QUIET)
     options = ("--env-manager", "local", "--workers", "1")
-    command = (
-        "-m",
-        "mlflow",
-        "models",
-        "serve",
-        "--model-uri",
-        folder,
-        "--host",
-        HOST,
-        "--port",
-        PORT,
-        *options,
-    )
-    return Contestant(command, "/health", MLFLOW_QUIET, path="/invocations")
+    serve = ("-m", "mlflow", "models", "serve", "--host", HOST, "--port", PORT, *options, "--model-uri")
+    return {
+        name: Contestant((*serve, f"{folder}/{kind}"), "/health", MLFLOW_QUIET, path="/invocations")
+        for name, kind in ((MLFLOW, "rows"), (MLFLOW_TENSORS, "tensors"))
+    }
 
 
 def _post(name: str, url: str, body: str) -> Any:

@@ -41,7 +41,14 @@ def batches(rows: list[Row], size: int) -> list[str]:
     return [json.dumps({"rows": rows[start : start + size]}) for start in range(0, len(rows), size)]
 
 
-def for_mlflow(rows: Iterable[Row], contract: Contract) -> list[str]:
+def as_frames(rows: Iterable[Row]) -> list[str]:
+    """A body a row as MLflow's frame."""
+    return [
+        json.dumps({"dataframe_split": {"columns": list(row), "data": [list(row.values())]}}) for row in rows
+    ]
+
+
+def as_tensors(rows: Iterable[Row], contract: Contract) -> list[str]:
     """A body a row as MLflow's tensors: of shape (1, 1), and never missing."""
     gaps = {
         name: float("nan") if column.is_number else MISSING_TEXT for name, column in contract.columns.items()

@@ -28,6 +28,7 @@ from tests.benchmarks.contestants import (
     BARE,
     FITTED,
     MLFLOW,
+    MLFLOW_TENSORS,
     NOTHING,
     ON_POSTGRES,
     OURS,
@@ -62,7 +63,8 @@ LOADS = {
     Load(BARE, 16): 4,
     Load(OURS, 16): 4,
     Load(NOTHING, 16): 2,
-    Load(MLFLOW, 16): 2,
+    Load(MLFLOW, 16): 3,
+    Load(MLFLOW_TENSORS, 16): 2,
     Load(FITTED, 16): 5,
     Load(ON_POSTGRES, 16): 3,
     Load(BARE, 64): 4,
@@ -141,10 +143,11 @@ def _prepare(work: Path) -> Subject:
     test = files.read_rows(PROJECT / paths.split_rows("test"))
     few, many = rows.spread(test, SINGLE_ROWS), rows.spread(test, BATCHES * BATCH_ROWS)
     sent = rows.as_sent(few, contract)
-    single = rows.write(rows.single(sent), work / "single")
-    tensors = rows.write(rows.for_mlflow(sent, contract), work / "tensors")
     batches = rows.write(rows.batches(rows.as_sent(many, contract), BATCH_ROWS), work / "batches")
-    bodies = {(each.server, 1): tensors if each.server == MLFLOW else single for each in LOADS}
+    bodies = {
+        (name, 1): rows.write(contestants.bodies(name, sent, contract), work / f"bodies-{place}")
+        for place, name in enumerate({each.server for each in LOADS})
+    }
     return Subject(
         contract=contract,
         bento=champion.bento,
