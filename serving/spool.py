@@ -277,10 +277,9 @@ def _take(path: Path) -> Segment | None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_nlink:
-            with path.open("rb") as file:
-                rows = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
-            return Segment(path, descriptor, rows, os.fstat(descriptor).st_size)
+        with path.open("rb") as file:  # by its name, which is gone where another has just drained it
+            rows = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
+        return Segment(path, descriptor, rows, os.fstat(descriptor).st_size)
     except OSError:
         pass
     os.close(descriptor)
