@@ -38,6 +38,7 @@ STAND_IN_OPTIONS = {
     "CONTAINER_RUN_OPTIONS": "--network=host --ulimit nofile=1024:1024 --ulimit nproc=4096:4096",
 }
 KEY = uuid.uuid4().hex
+BASE = re.findall(r"^ARG BASE_IMAGE=(\S+)", container.CONTAINERFILE.read_text(), flags=re.MULTILINE)[0]
 START_SECONDS = 60
 PATIENCE_SECONDS = 60  # for what must happen; nothing waits that long unless it is broken
 
@@ -110,9 +111,17 @@ def machine() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def engine(machine: None) -> list[str]:
     try:
-        return container.find_engine(os.environ.get("CONTAINER_ENGINE", ""))
+        engine = container.find_engine(os.environ.get("CONTAINER_ENGINE", ""))
     except TakeoffError as error:
         pytest.skip(str(error))
+    found = subprocess.run([*engine, "image", "inspect", BASE], capture_output=True, check=False)
+    if found.returncode != 0:
+        pulled = subprocess.run(
+            [*engine, "pull", "--quiet", BASE], capture_output=True, text=True, check=False
+        )
+        if pulled.returncode != 0:
+            pytest.skip(f"{BASE} is not here and cannot be pulled: {pulled.stderr.strip().splitlines()[-1:]}")
+    return engine
 
 
 @pytest.fixture(scope="module")
