@@ -58,7 +58,7 @@ serve: setup  ## serve the champion's Bento
 	@$(BIN)/takeoff serve
 
 .PHONY: container
-container: setup  ## build the image of the champion's Bento (BENTO=... for another) with podman or docker
+container: setup  ## build the image of the packaged Bento (BENTO=... for another) with podman or docker
 	@$(BIN)/python -m serving.deploy.container build $(if $(BENTO),--bento "$(BENTO)")
 
 .PHONY: container-run
