@@ -76,12 +76,14 @@ class Observer:
         spooled: rows that were written to the spool.
         drained: rows that went from the spool to the database.
         shadow_dropped: rows of the challenger that were not kept.
+        looked: where answers go now; told at least every `IDLE_SECONDS`.
     """
 
     committed: Callable[[int, float], None] = _ignore
     spooled: Callable[[int], None] = _ignore
     drained: Callable[[int], None] = _ignore
     shadow_dropped: Callable[[int], None] = _ignore
+    looked: Callable[[LogState], None] = _ignore
 
 
 class PredictionLog:
@@ -225,6 +227,7 @@ class PredictionLog:
                     self._keep(works)
                 if is_open:
                     self._tidy()
+                self._observer.looked(self.state())
             except Exception as error:  # a mistake, but whoever waits must hear of it, and others be served
                 _LOGGER.exception("The prediction log failed")
                 fail(works, error)

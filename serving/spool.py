@@ -141,8 +141,8 @@ class Spool:
     @property
     def rows(self) -> int:
         """Rows that wait in files which this process holds."""
-        with self._lock:
-            return sum(each.rows for each in self._ours())
+        # Without the lock, which is held while a disk is slow: whoever only looks must not wait for that.
+        return sum(each.rows for each in self._ours())
 
     def append(self, group: Group) -> None:
         """Write a group; it is on the disk when this returns.
@@ -194,7 +194,8 @@ class Spool:
             self._held = []
 
     def _ours(self) -> list[Segment]:
-        return self._held + ([self._open] if self._open else [])
+        is_open = self._open
+        return self._held + ([is_open] if is_open else [])
 
     def _seal(self) -> None:
         if self._open is not None:
