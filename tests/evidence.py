@@ -1,12 +1,26 @@
-"""What a service leaves for others to see: the rows of its log in SQLite, and its metrics."""
+"""What can be seen of a service from outside: its log in SQLite, its metrics, its memory and connections."""
 
 import sqlite3
+import time
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.small_service import Service
+
+PATIENCE_SECONDS = 90  # generous: no test measures with it
+
+
+def until(holds: Callable[[], Any], what: str) -> None:
+    """Wait until something holds; fail where it never does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {PATIENCE_SECONDS} s: {what}")
+        time.sleep(0.01)
 
 
 def logged(service: Service, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -33,10 +47,9 @@ def memory(service: Service) -> int:
     return sum(worker.memory_info().rss for worker in service.workers())
 
 
-def connections(service: Service) -> int:
-    """Connections that the workers have open to clients."""
+def connections(worker: psutil.Process, service: Service) -> int:
+    """Connections to clients that a worker has not closed."""
+    open_ones = (psutil.CONN_ESTABLISHED, psutil.CONN_CLOSE_WAIT)
     return sum(
-        connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == service.port
-        for worker in service.workers()
-        for connection in worker.net_connections("tcp")
+        each.status in open_ones and each.laddr.port == service.port for each in worker.net_connections("tcp")
     )

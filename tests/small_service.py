@@ -56,7 +56,7 @@ class Service:
                 env=environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that all of it, and nothing else, can be killed
+                start_new_session=True,  # so that what the terminal sends to the tests stays with them
             )
 
     def workers(self) -> list[psutil.Process]:
@@ -106,9 +106,12 @@ class Service:
             raise
 
     def kill(self) -> None:
-        """Kill supervisor and workers at once."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        """Kill supervisor and workers at once. Each worker has a session of its own: no signal reaches all."""
+        workers = self.workers()
+        for each in (self.process, *workers):
+            each.kill()
         self.process.wait()
+        psutil.wait_procs(workers)
 
 
 @contextmanager

@@ -16,7 +16,15 @@ Port = Callable[[], int]  # asked at every new connection, for a service that co
 
 
 class Lost(ConnectionError):  # noqa: N818  # what has become of the request, rather than a mistake
-    """The connection ended before an answer; whether the service has acted is unknown."""
+    """The connection ended before an answer; whether the service has acted is unknown.
+
+    Attributes:
+        broke_off: a part of the answer had come.
+    """
+
+    def __init__(self, broke_off: bool) -> None:
+        super().__init__("the connection was lost")
+        self.broke_off = broke_off
 
 
 class Reply(NamedTuple):
@@ -78,7 +86,7 @@ class Connection:
                 reply = await read_reply(reader)
         except (OSError, asyncio.IncompleteReadError) as error:
             self.close()
-            raise Lost(str(error)) from None
+            raise Lost(broke_off=bool(getattr(error, "partial", b""))) from None
         if reply.headers.get("connection", "").lower() == "close":
             self.close()
         return reply
@@ -136,7 +144,8 @@ class Load:
         ids: of all predictions that were answered.
         statuses: how often each was received.
         refusals: answers that were not 200.
-        lost: requests without an answer.
+        lost: requests without an answer, such as those to a service that is down.
+        cut: answers that broke off.
     """
 
     def __init__(self, port: Port, requests: Sequence[Request], connections: int = CONNECTIONS) -> None:
@@ -147,7 +156,7 @@ class Load:
         self.ids: list[str] = []
         self.statuses: Counter[int] = Counter()
         self.refusals: list[Reply] = []
-        self.lost = 0
+        self.lost = self.cut = 0
 
     @property
     def answered(self) -> int:
@@ -175,8 +184,9 @@ class Load:
             request = self._requests[next(numbers) % len(self._requests)]
             try:
                 reply = await connection.ask(request)
-            except Lost:
+            except Lost as lost:
                 self.lost += 1
+                self.cut += lost.broke_off
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self.statuses[reply.status] += 1
