@@ -199,7 +199,7 @@ class Edge:
             if not self._fast:
                 return await self._through_bentoml(scope, body)
             answered = await self._in_thread(self.runtime.core.answer, rows, [started] * len(rows))
-            written = self.runtime.log.submit_many(answered.entries)
+            written = self.runtime.log.submit(answered.entries)
             payload = await self._in_thread(to_json, {"predictions": answered.answers})
             await written
         self.runtime.answered(rows, answered)

@@ -1,7 +1,7 @@
 """Rows on their way into the prediction log, and who waits for them."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
@@ -11,11 +11,11 @@ from takeoff.log_store import Label, Labelled
 
 
 class Work(NamedTuple):
-    """Rows that came together, and the futures of who waits for them: one for each entry, or one for all."""
+    """Rows that came together, and the future of who waits for them, with its event loop; or of nobody."""
 
     group: Group
     loop: asyncio.AbstractEventLoop | None = None
-    futures: Sequence[asyncio.Future[Any]] = ()
+    future: asyncio.Future[Any] | None = None
 
 
 class FeedbackResult(NamedTuple):
@@ -36,16 +36,6 @@ def merged(works: Sequence[Work]) -> Group:
     return Group(*(list(chain.from_iterable(rows)) for rows in kinds))
 
 
-def parts(works: Iterable[Work]) -> Iterator[Work]:
-    """The same, with each future on its own."""
-    for work in works:
-        if len(work.futures) > 1:
-            for entry, future in zip(work.group.entries, work.futures, strict=True):
-                yield Work(Group(entries=[entry]), work.loop, [future])
-        else:
-            yield work
-
-
 def succeed(works: Iterable[Work], labelled: Sequence[Labelled] | None) -> None:
     """Let go who waits.
 
@@ -61,8 +51,8 @@ def succeed(works: Iterable[Work], labelled: Sequence[Labelled] | None) -> None:
             outcomes = None if labelled is None else labelled[place : place + len(labels)]
             result = _result(labels, outcomes)
             place += len(labels)
-        if work.loop is not None:
-            done.setdefault(work.loop, []).extend((future, result) for future in work.futures)
+        if work.loop is not None and work.future is not None:
+            done.setdefault(work.loop, []).append((work.future, result))
     for loop, results in done.items():
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(_set_results, results)
@@ -71,9 +61,9 @@ def succeed(works: Iterable[Work], labelled: Sequence[Labelled] | None) -> None:
 def fail(works: Iterable[Work], error: Exception) -> None:
     """Tell who waits that it came to nothing."""
     for work in works:
-        if work.loop is not None:
+        if work.loop is not None and work.future is not None:
             with suppress(RuntimeError):
-                work.loop.call_soon_threadsafe(_set_error, work.futures, error)
+                work.loop.call_soon_threadsafe(_set_error, work.future, error)
 
 
 def _set_results(results: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
@@ -82,10 +72,9 @@ def _set_results(results: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
             future.set_result(result)
 
 
-def _set_error(futures: Iterable[asyncio.Future[Any]], error: Exception) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_exception(error)
+def _set_error(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
 
 
 def _result(labels: Sequence[Label], labelled: Sequence[Labelled] | None) -> FeedbackResult:

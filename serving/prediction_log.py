@@ -15,7 +15,7 @@ from math import inf
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, NamedTuple
 
-from serving.log_work import FeedbackResult, Work, fail, merged, parts, succeed
+from serving.log_work import FeedbackResult, Work, fail, merged, succeed
 from serving.spool import Group, Spool, SpoolUnavailable, drain
 from takeoff.errors import TakeoffError
 from takeoff.log_store import Entry, Label, ShadowEntry, Store, StoreUnavailable
@@ -76,14 +76,12 @@ class Observer:
         spooled: rows that were written to the spool.
         drained: rows that went from the spool to the database.
         shadow_dropped: rows of the challenger that were not kept.
-        looked: where answers go now; told at least every `IDLE_SECONDS`.
     """
 
     committed: Callable[[int, float], None] = _ignore
     spooled: Callable[[int], None] = _ignore
     drained: Callable[[int], None] = _ignore
     shadow_dropped: Callable[[int], None] = _ignore
-    looked: Callable[[LogState], None] = _ignore
 
 
 class PredictionLog:
@@ -110,8 +108,6 @@ class PredictionLog:
         self._open_store, self._spool = open_store, spool
         self._retention, self._observer = retention, observer
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
-        self._entries: list[Entry] = []  # of this turn of the event loop
-        self._futures: list[asyncio.Future[None]] = []
         self._shadows: list[ShadowEntry] = []
         self._closed = False
 
@@ -137,25 +133,15 @@ class PredictionLog:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, entry: Entry) -> asyncio.Future[None]:
-        """Keep one prediction.
+    def submit(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
+        """Keep predictions, all or none.
 
         Returns:
-            A future that ends when the row is safe, or with LogUnavailable.
+            A future that ends when the rows are safe, or with LogUnavailable.
 
         Raises:
             LogUnavailable: the log is closed.
         """
-        loop = self._running_loop()
-        future = loop.create_future()
-        if not self._entries:
-            loop.call_soon(self._hand_over, loop)
-        self._entries.append(entry)
-        self._futures.append(future)
-        return future
-
-    def submit_many(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
-        """Keep predictions, all or none; see `submit`."""
         return self._put(Group(entries=list(entries)))
 
     def feedback(self, labels: Sequence[Label]) -> asyncio.Future[FeedbackResult]:
@@ -184,8 +170,6 @@ class PredictionLog:
             if self._closed:
                 return
             self._closed = True
-        if self._entries:
-            self._hand_over(self._futures[0].get_loop())
         self._queue.put(None)
         self._threads[0].join()
         self._closing.set()
@@ -204,14 +188,8 @@ class PredictionLog:
     def _put(self, group: Group) -> asyncio.Future[Any]:
         loop = self._running_loop()
         future = loop.create_future()
-        self._queue.put(Work(group, loop, [future]))
+        self._queue.put(Work(group, loop, future))
         return future
-
-    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give this turn's rows to the writer, all at once."""
-        if self._entries:
-            self._queue.put(Work(Group(entries=self._entries), loop, self._futures))
-            self._entries, self._futures = [], []
 
     # The writer
 
@@ -227,7 +205,6 @@ class PredictionLog:
                     self._keep(works)
                 if is_open:
                     self._tidy()
-                self._observer.looked(self.state())
             except Exception as error:  # a mistake, but whoever waits must hear of it, and others be served
                 _LOGGER.exception("The prediction log failed")
                 fail(works, error)
@@ -274,11 +251,10 @@ class PredictionLog:
             except StoreUnavailable as error:
                 self._lose(error)
             except Exception as error:  # a row that the database refuses must not take others with it
-                single = list(parts(works))
-                if len(single) == 1:
+                if len(works) == 1:
                     fail(works, error)
                 else:
-                    for each in single:
+                    for each in works:
                         self._keep([each])
                 return
             else:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from serving import metrics
 from serving.core import CHALLENGER, RELEASED, UNREGISTERED, Answered, Core, describe
-from serving.prediction_log import LogState, Observer, PredictionLog, Retention
+from serving.prediction_log import Observer, PredictionLog, Retention
 from serving.requests import Row, row_type
 from serving.settings import ServiceSettings
 from serving.shadow import Shadow
@@ -98,7 +98,7 @@ class Runtime:
             LogUnavailable: they could not be kept, so they must not be given.
         """
         answered = self.core.answer(rows, [started] * len(rows))
-        await self.log.submit_many(answered.entries)
+        await self.log.submit(answered.entries)
         self.answered(rows, answered)
         return answered.answers
 
@@ -180,14 +180,9 @@ def _observer() -> Observer:
         metrics.LOG_ROWS.labels("database").inc(rows)
         metrics.LOG_COMMIT.observe(seconds)
 
-    def looked(state: LogState) -> None:
-        metrics.LOG_SPOOLING.set(state.mode == "spool")
-        metrics.LOG_SPOOLED.set(state.spooled_rows)
-
     return Observer(
         committed=committed,
         spooled=lambda rows: metrics.LOG_ROWS.labels("spool").inc(rows),
         drained=metrics.LOG_DRAINED.inc,
         shadow_dropped=lambda rows: metrics.SHADOW.labels("not logged").inc(rows),
-        looked=looked,
     )

@@ -70,4 +70,4 @@ class Together:
                 else:
                     each.future.set_exception(error)
 
-        self._runtime.log.submit_many(answered.entries).add_done_callback(written)
+        self._runtime.log.submit(answered.entries).add_done_callback(written)

@@ -18,7 +18,7 @@ async def client(log: PredictionLog) -> None:
     """Send the next when there is an answer."""
     while True:
         [entry] = entries(1)
-        await log.submit(entry)
+        await log.submit([entry])
         print(entry.id, flush=True)
 
 

@@ -36,7 +36,7 @@ async def clients(log: PredictionLog, is_over: Callable[[], bool]) -> list[Entry
         answered = []
         while not is_over():
             [entry] = entries(1)
-            await log.submit(entry)
+            await log.submit([entry])
             answered.append(entry)
         return answered
 
@@ -137,7 +137,7 @@ def test_a_database_that_is_away_at_the_start_is_waited_for(start_log: StartLog,
     async def run() -> None:
         before = time.time()
         log = start_log(url)
-        await asyncio.gather(*map(log.submit, given))
+        await asyncio.gather(*(log.submit([each]) for each in given))
         state = log.state()
         assert (state.mode, state.spooled_rows) == ("spool", 3)
         assert state.since is not None and before <= state.since <= time.time()
@@ -156,7 +156,7 @@ def test_labels_of_an_outage_arrive_with_the_spool(start_log: StartLog, postgres
     async def run() -> None:
         log = start_log(url)
         postgres.stop()
-        await log.submit(given)
+        await log.submit([given])
         assert await log.feedback([label(given)]) == (0, 0, 0, 1, [])
         postgres.start()
         await until(lambda: log.state().spooled_rows == 0)
@@ -175,13 +175,13 @@ def test_a_prediction_that_nothing_can_hold_is_not_answered(start_log: StartLog,
             f"sqlite:///{tmp_path.as_posix()}/file/log.db", Observer(shadow_dropped=dropped.append), room=1
         )
         with pytest.raises(LogUnavailable, match="full"):
-            await log.submit(entries(1)[0])
+            await log.submit(entries(1))
         with pytest.raises(LogUnavailable):
             await log.feedback([label(entries(1)[0])])
         log.record_shadow([shadow(entries(1)[0])])
         await until(lambda: dropped == [1])
         (tmp_path / "file").unlink()
         await until(lambda: log.state().mode == "database")
-        await log.submit(entries(1)[0])
+        await log.submit(entries(1))
 
     asyncio.run(run())

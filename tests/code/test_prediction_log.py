@@ -51,10 +51,10 @@ def test_an_answered_prediction_can_be_read_by_others(start_log: StartLog, url: 
         log = start_log(url)
         for _ in range(5):
             given = entries(3)
-            await asyncio.gather(*map(log.submit, given))
+            await asyncio.gather(*(log.submit([each]) for each in given))
             assert set(ids(given)) <= set(ids_in(url))
         many = entries(1000)
-        await log.submit_many(many)
+        await log.submit(many)
         assert set(ids(many)) <= set(ids_in(url))
 
     asyncio.run(run())
@@ -71,7 +71,7 @@ def test_nobody_is_answered_while_the_row_waits_and_all_that_waits_is_one_commit
         waiting = []
         with held(sqlite_url):
             for entry in entries(50):
-                waiting.append(log.submit(entry))
+                waiting.append(log.submit([entry]))
                 await turns(1)
             await turns()
             assert not any(each.done() for each in waiting)
@@ -88,10 +88,10 @@ def test_a_client_that_has_gone_takes_nobody_with_it(start_log: StartLog, url: s
 
     async def run() -> None:
         log = start_log(url)
-        first, gone, last = map(log.submit, given)
+        first, gone, last = (log.submit([each]) for each in given)
         gone.cancel()
         await asyncio.gather(first, last)
-        await log.submit(entries(1)[0])
+        await log.submit(entries(1))
 
     asyncio.run(run())
 
@@ -104,7 +104,7 @@ def test_a_row_that_the_database_refuses_takes_no_other_with_it(start_log: Start
 
     async def run() -> list[BaseException | None]:
         log = start_log(url)
-        works = [log.submit(good[0]), log.submit(bad), log.submit(good[1]), log.submit_many([*many, bad])]
+        works = [log.submit([good[0]]), log.submit([bad]), log.submit([good[1]]), log.submit([*many, bad])]
         return await asyncio.gather(*works, return_exceptions=True)
 
     first, refused, last, batch = asyncio.run(run())
@@ -130,7 +130,7 @@ def test_labels_are_counted_by_what_became_of_them(start_log: StartLog, url: str
 
     async def run() -> list[tuple[Any, ...]]:
         log = start_log(url)
-        await log.submit(given)
+        await log.submit([given])
         said = log.feedback([label(given), label(given, 1), label(unknown), label(unknown)])
         again = log.feedback([label(given, 1)])
         return [await said, await again]
@@ -160,7 +160,7 @@ def test_a_challenger_that_says_too_much_is_cut_short_and_counted(
     async def run() -> None:
         log = start_log(sqlite_url, Observer(shadow_dropped=dropped.append))
         with held(sqlite_url):
-            answer = log.submit(entries(1)[0])  # the writer is busy with it
+            answer = log.submit(entries(1))  # the writer is busy with it
             await turns()
             log.record_shadow(said)
             log.record_shadow(said)
@@ -195,12 +195,12 @@ def test_a_log_that_is_closed_has_finished_what_waited_and_takes_no_more(
     async def run() -> None:
         log = start_log(url)
         log.record_shadow([shadow(given[0])])
-        waiting = [log.submit(each) for each in given]
+        waiting = [log.submit([each]) for each in given]
         log.close()
         log.close()
         await asyncio.gather(*waiting)
         with pytest.raises(LogUnavailable, match="stopping"):
-            log.submit(given[0])
+            log.submit([given[0]])
 
     asyncio.run(run())
 
@@ -216,10 +216,10 @@ def test_an_event_loop_that_has_gone_takes_nothing_with_it(
     logs = [start_log(sqlite_url)]
 
     async def leave() -> None:
-        logs[0].submit_many([given[0]])
+        logs[0].submit([given[0]])
 
     async def come() -> None:
-        await logs[0].submit(given[1])
+        await logs[0].submit([given[1]])
 
     with held(sqlite_url):
         asyncio.run(leave())
