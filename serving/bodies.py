@@ -70,12 +70,14 @@ class Bodies:
                 parts.append(part)
                 size += len(part)
                 self._held += len(part)
-                if size > most:
-                    parts.clear()
-                    await self._discard(receive)
-                    raise _too_large(most)
-                if self._held > MOST_HELD * self.largest:
-                    raise busy("Too many large requests at once.")
+                if size > most or self._held > MOST_HELD * self.largest:
+                    refusal = _too_large(most) if size > most else _crowded()
+                    parts.clear()  # what is thrown away must not keep others out
+                    self._held -= size
+                    size = 0
+                    if message.get("more_body"):
+                        await self._discard(receive)
+                    raise refusal
                 if not message.get("more_body"):
                     return b"".join(parts)
                 message = await receive()
@@ -99,9 +101,15 @@ class Bodies:
         )
 
 
-def busy(message: str) -> Refusal:
-    """A refusal of one request too many: to be tried again in a second."""
-    return Refusal(429, "busy", f"{message} Try again.", headers={"Retry-After": "1"})
+def busy(message: str, close: bool = False) -> Refusal:
+    """A refusal of one request too many: to be tried again in a second, if need be on a new connection."""
+    headers = {"Retry-After": "1"} | ({"Connection": "close"} if close else {})
+    return Refusal(429, "busy", f"{message} Try again.", headers=headers)
+
+
+def _crowded() -> Refusal:
+    # A body that never ends would leave a connection at which nobody looks again.
+    return busy("Too many large requests at once.", close=True)
 
 
 def _too_large(most: int) -> Refusal:

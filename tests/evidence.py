@@ -53,3 +53,8 @@ def connections(worker: psutil.Process, service: Service) -> int:
     return sum(
         each.status in open_ones and each.laddr.port == service.port for each in worker.net_connections("tcp")
     )
+
+
+def open_connections(service: Service) -> int:
+    """Connections to clients that the service has not closed."""
+    return sum(connections(worker, service) for worker in service.workers())

@@ -106,7 +106,7 @@ class Service:
             raise
 
     def kill(self) -> None:
-        """Kill supervisor and workers at once. Each worker has a session of its own: no signal reaches all."""
+        """Kill supervisor and workers at once; each has a session of its own, so no one signal does."""
         workers = self.workers()
         for each in (self.process, *workers):
             each.kill()

@@ -137,6 +137,62 @@ def send_all(port: int, requests: Sequence[Request], connections: int = CONNECTI
     return asyncio.run(run())
 
 
+def arrive(port: int, request: Request, rate: float, seconds: float) -> list[Reply | None]:
+    """Answers to requests that come so many a second, however many still wait; None where there was none."""
+
+    async def one(content: bytes) -> Reply | None:
+        connection = Connection(lambda: port)
+        try:
+            return await connection.ask(content)
+        except Lost:
+            return None
+        finally:
+            connection.close()
+
+    async def run() -> list[Reply | None]:
+        loop, content = asyncio.get_running_loop(), request.to_bytes()
+        start, tasks = loop.time(), []
+        while (passed := loop.time() - start) < seconds:
+            tasks += [asyncio.create_task(one(content)) for _ in range(int(passed * rate) - len(tasks))]
+            await asyncio.sleep(0.5 / rate)
+        return await asyncio.gather(*tasks)
+
+    return asyncio.run(run())
+
+
+async def never_finish(port: int, start: bytes, drip_seconds: float | None = None) -> Reply | None:
+    """The answer to a request whose end is never sent, once the service has closed the connection.
+
+    Args:
+        port: of the service.
+        start: what is sent of it.
+        drip_seconds: after each of which another byte comes; None: nothing does.
+
+    Returns:
+        None where the connection was reset, as happens to one that goes on sending.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(start)
+
+    async def drip(seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            writer.write(b" ")
+
+    dripping = asyncio.create_task(drip(drip_seconds)) if drip_seconds else None
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            reply = await read_reply(reader)
+            await reader.read()
+        return reply
+    except (ConnectionError, asyncio.IncompleteReadError):
+        return None
+    finally:
+        if dripping:
+            dripping.cancel()
+        writer.transport.abort()
+
+
 class Load:
     """Clients that ask again and again until they are told to stop; a lost connection is made again.
 
