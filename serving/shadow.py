@@ -17,6 +17,7 @@ from takeoff.log_store import ShadowEntry
 MOST_WAITING = 20_000  # rows
 MOST_AT_ONCE = 256  # rows in one prediction
 LEAST_URGENT = 19  # niceness: the champion goes first
+CLOSE_SECONDS = 3.0  # for what waits when the service ends, and as much again for what is under way
 
 Work = tuple[Sequence[Row], Sequence[str]]
 
@@ -33,6 +34,7 @@ class Shadow:
         self.core, self.record = core, record
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._waiting = 0
+        self._given_up = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
         self._thread.start()
@@ -47,9 +49,11 @@ class Shadow:
         self._queue.put((rows, ids))
 
     def close(self) -> None:
-        """Finish what waits."""
+        """Finish what waits, if that is soon; the rest is dropped, so that the service can end."""
         self._queue.put(None)
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
+        self._given_up = True
+        self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         # Linux has a niceness per thread; elsewhere this thread is like the others.
@@ -66,13 +70,18 @@ class Shadow:
             self._answer(rows, ids)
 
     def _answer(self, rows: Sequence[Row], ids: Sequence[str]) -> None:
-        try:
-            entries = self.core.shadow(rows, ids)
-            outcome = "answered"
-        except Exception as error:  # whatever it is, it stays here
-            entries = [self.core.failed(id_, type(error).__name__) for id_ in ids]
-            outcome = "failed"
+        entries: list[ShadowEntry] = []
+        if self._given_up:
+            outcome = "dropped"
+        else:
+            try:
+                entries = self.core.shadow(rows, ids)
+                outcome = "answered"
+            except Exception as error:  # whatever it is, it stays here
+                entries = [self.core.failed(id_, type(error).__name__) for id_ in ids]
+                outcome = "failed"
         with self._lock:
             self._waiting -= len(rows)
         metrics.SHADOW.labels(outcome).inc(len(rows))
-        self.record(entries)
+        if entries:
+            self.record(entries)
