@@ -14,7 +14,7 @@ from takeoff.model import CARD_FILE, MODEL_FILE, OUTPUT
 from tests.small_package import Packed
 
 SIDE = 1_500  # of the matrices that a slow one multiplies
-PRODUCTS = 100  # many seconds
+PRODUCTS = 400  # half a minute or so
 
 
 def with_challenger(packed: Packed, folder: Path, challenger: Path) -> Packed:
