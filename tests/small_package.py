@@ -40,8 +40,9 @@ def packing(folder: Path, candidate: str) -> Iterator[Packed]:
     store = folder / "store"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for name in ("MLFLOW_TRACKING_URI", "PYTHONDONTWRITEBYTECODE"):
-            patch.delenv(name, raising=False)
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        # With its whole path: within one process MLflow keeps connections by the address alone.
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder.as_posix()}/mlflow.db")
         patch.setenv(packaging.STORE_VARIABLE, str(store))
         patch.setattr(sys, "argv", ["train", candidate])
         train.main()

@@ -148,7 +148,9 @@ def image(packed: Packed, engine: list[str]) -> Iterator[str]:
 
 def make(target: str, packed: Packed, *variables: str) -> list[str]:
     """A recipe of the real Makefile, in the environment that runs the tests."""
-    given = [f"BIN={Path(sys.executable).parent}", f"BENTO={packed.report['bento']}", *variables]
+    # Relative, as the Makefile has it: no recipe may break on a space in the project's own path.
+    programs = os.path.relpath(Path(sys.executable).parent, PROJECT)
+    given = [f"BIN={programs}", f"BENTO={packed.report['bento']}", *variables]
     return ["make", "--directory", str(PROJECT), "--old-file=setup", target, *given]
 
 
