@@ -22,7 +22,7 @@ def main() -> None:
 
     def fill(folder: Path) -> None:
         files.write_json(folder / reference.PROFILE_FILE, owner | profile)
-        files.write_json(folder / reference.GOLDEN_FILE, known)
+        files.write_json(folder / paths.GOLDEN.name, known)
         files.write_rows(folder / reference.SAMPLE_FILE, sample)
 
     files.replace_folder(paths.REFERENCE, fill)

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +14,6 @@ from takeoff.contract import Contract
 from takeoff.log_store import Entry, ShadowEntry
 from takeoff.model import Model, run
 
-RELEASED = Path("models") / "released"
-CHALLENGER = RELEASED / "challenger"  # may be missing: then nothing answers in the shadow
 UNREGISTERED = "unregistered"  # model version outside a Bento
 
 

@@ -11,21 +11,16 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from serving import metrics
-from serving.core import CHALLENGER, RELEASED, UNREGISTERED, Answered, Core, describe
+from serving.core import UNREGISTERED, Answered, Core, describe
 from serving.prediction_log import Observer, PredictionLog, Retention
 from serving.requests import Row, row_type
 from serving.settings import ServiceSettings
 from serving.shadow import Shadow
 from serving.spool import Spool
-from takeoff import model
+from takeoff import model, paths
 from takeoff.contract import Contract
-from takeoff.log_store import Label, open_store
+from takeoff.log_store import Label, open_store, sqlite_file
 from takeoff.model import CARD_FILE
-
-SQLITE = "sqlite:///"
-GOLDEN = (
-    Path("models") / "reference" / "golden.json"
-)  # rows, and what the model said of them when it was packed
 
 
 class Runtime:
@@ -51,7 +46,7 @@ class Runtime:
         bento: str | None,
     ) -> None:
         self.settings = settings
-        shipped = model.load(home / RELEASED)
+        shipped = model.load(home / paths.RELEASED)
         self.core = Core(shipped, version or UNREGISTERED, contract)
         self.description = describe(self.core, shipped.card, bento)
         self._tolerance = float(shipped.card["parity"]["largest_allowed"])
@@ -152,7 +147,7 @@ class Runtime:
 
 
 def _read_golden(home: Path, row: Any) -> tuple[list[Row], np.ndarray]:
-    file = home / GOLDEN
+    file = home / paths.GOLDEN
     if not file.is_file():  # only a Bento has been packed
         return [], np.empty((0, 0))
     golden = json.loads(file.read_text(encoding="utf-8"))
@@ -161,18 +156,17 @@ def _read_golden(home: Path, row: Any) -> tuple[list[Row], np.ndarray]:
 
 
 def _challenger(home: Path, contract: Contract) -> Core | None:
-    if not (home / CHALLENGER / CARD_FILE).is_file():
+    if not (home / paths.CHALLENGER / CARD_FILE).is_file():
         return None
-    shipped = model.load(home / CHALLENGER)
+    shipped = model.load(home / paths.CHALLENGER)
     return Core(shipped, f"{shipped.card['candidate']}-{shipped.card['onnx_sha256'][:12]}", contract)
 
 
 def _spool_folder(settings: ServiceSettings) -> Path:
     if settings.spool_dir is not None:
         return Path(settings.spool_dir)
-    if settings.log_url.startswith(SQLITE):
-        return Path(settings.log_url.removeprefix(SQLITE)).parent / "spool"
-    return Path("prediction-log") / "spool"
+    file = sqlite_file(settings.log_url)
+    return (file.parent if file else Path("prediction-log")) / "spool"
 
 
 def _observer() -> Observer:

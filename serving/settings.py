@@ -1,13 +1,12 @@
 """How the service is set: environment variables, read once when it starts."""
 
 import os
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from takeoff.errors import TakeoffError
+from takeoff.log_store import sqlite_file
 from takeoff.settings import Settings, parse
 
 PREFIX = "TAKEOFF_"
@@ -72,10 +71,5 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> ServiceSetting
         for name, value in environment.items()
         if name.startswith(PREFIX)
     }
-    if not re.match(r"sqlite:///.|postgres(ql)?://.", given.get("log_url", DEFAULT_LOG)):
-        # Said here, without what was given: there may be a password in it.
-        raise TakeoffError(
-            f"{PREFIX}LOG_URL is no address of a prediction log: it must be sqlite:///FILE or "
-            f"postgresql://USER:PASSWORD@HOST/DATABASE."
-        )
+    sqlite_file(given.get("log_url", DEFAULT_LOG))  # says what is wrong with it, without repeating a password
     return parse(ServiceSettings, given, "environment (TAKEOFF_...)")

@@ -7,8 +7,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from serving.core import CHALLENGER, RELEASED
-from takeoff import files
+from takeoff import files, paths
 from takeoff.contract import Contract
 from takeoff.model import CARD_FILE, MODEL_FILE, OUTPUT
 from tests.small_package import Packed
@@ -22,7 +21,7 @@ def with_challenger(packed: Packed, folder: Path, challenger: Path) -> Packed:
     store = folder / "store"
     shutil.copytree(packed.store, store)
     bento = store / packed.bento.relative_to(packed.store)
-    shutil.copytree(challenger, bento / "src" / CHALLENGER)
+    shutil.copytree(challenger, bento / "src" / paths.CHALLENGER)
     return packed._replace(store=store, bento=bento)
 
 
@@ -85,11 +84,11 @@ def _write(
     ]
     output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["rows", len(contract.target.classes)])
     graph = helper.make_graph(nodes, "challenger", inputs, [output], constants)
-    champion = onnx.load(packed.bento / "src" / RELEASED / MODEL_FILE)
+    champion = onnx.load(packed.bento / "src" / paths.RELEASED / MODEL_FILE)
     opsets = [helper.make_opsetid("", 18)]
     made = helper.make_model(graph, opset_imports=opsets, ir_version=champion.ir_version)
     onnx.checker.check_model(made)
     files.write_bytes(folder / MODEL_FILE, made.SerializeToString())
-    card = files.read_json(packed.bento / "src" / RELEASED / CARD_FILE)
+    card = files.read_json(packed.bento / "src" / paths.RELEASED / CARD_FILE)
     files.write_json(folder / CARD_FILE, card | {"candidate": "crafted"})
     return folder

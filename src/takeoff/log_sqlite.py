@@ -51,8 +51,7 @@ class SqliteDatabase:
 
     dialect = DIALECT
 
-    def __init__(self, file: str) -> None:
-        path = Path(file)
+    def __init__(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _Lock(path)

@@ -7,6 +7,7 @@ of which only the one that is used gets imported. Imports nothing heavy: the pac
 import json
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from takeoff.errors import TakeoffError
@@ -30,7 +31,20 @@ from takeoff.log_schema import (
     tables,
 )
 
-__all__ = ["Entry", "Label", "Labelled", "ShadowEntry", "Store", "StoreUnavailable", "open_store"]
+__all__ = [
+    "Entry",
+    "Label",
+    "Labelled",
+    "ShadowEntry",
+    "Store",
+    "StoreUnavailable",
+    "open_store",
+    "sqlite_file",
+]
+
+
+SQLITE = "sqlite:///"
+POSTGRES = ("postgresql://", "postgres://")
 
 
 class StoreUnavailable(TakeoffError):  # noqa: N818  # a state that passes, rather than a mistake
@@ -194,19 +208,31 @@ def open_store(url: str, columns: Sequence[str], contract_hash: str, numbers: Co
     return Store(database)
 
 
-def _connect(url: str) -> Database:
-    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
-        from takeoff.log_sqlite import SqliteDatabase
+def sqlite_file(url: str) -> Path | None:
+    """The file behind the address of a prediction log; None where a PostgreSQL server is.
 
-        return SqliteDatabase(url.removeprefix("sqlite:///"))
-    if url.startswith(("postgresql://", "postgres://")):
-        from takeoff.log_postgres import PostgresDatabase
-
-        return PostgresDatabase(url)
+    Raises:
+        TakeoffError: the address is none. It is not repeated: there may be a password in it.
+    """
+    file = url.removeprefix(SQLITE)
+    if url.startswith(SQLITE) and file:
+        return Path(file)
+    if url.startswith(POSTGRES):
+        return None
     raise TakeoffError(
-        "The address of the prediction log is none: it must be sqlite:///FILE or "
+        "This is no address of a prediction log (TAKEOFF_LOG_URL): it must be sqlite:///FILE or "
         "postgresql://USER:PASSWORD@HOST/DATABASE."
     )
+
+
+def _connect(url: str) -> Database:
+    if (file := sqlite_file(url)) is not None:
+        from takeoff.log_sqlite import SqliteDatabase
+
+        return SqliteDatabase(file)
+    from takeoff.log_postgres import PostgresDatabase
+
+    return PostgresDatabase(url)
 
 
 def _prepare(

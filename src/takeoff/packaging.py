@@ -24,14 +24,14 @@ from takeoff.contract import CONTRACT_FILE, Contract
 from takeoff.errors import TakeoffError
 from takeoff.files import read_json, sha256
 from takeoff.model import CARD_FILE, MODEL_FILE
-from takeoff.reference import GOLDEN_FILE, PROFILE_FILE
+from takeoff.reference import PROFILE_FILE
 
 CARD = (paths.RELEASED / CARD_FILE).as_posix()
 REQUIREMENTS = Path("serving") / "requirements.txt"
 SERVICE = "serving.service:Predictor"
 # All that the service imports of this package: modules that need only what REQUIREMENTS lists.
 MODULES = (
-    *("__init__", "contract", "errors", "model", "settings", "value"),
+    *("__init__", "contract", "errors", "model", "paths", "settings", "value"),
     *("log_postgres", "log_schema", "log_sqlite", "log_store"),
 )
 
@@ -157,7 +157,7 @@ def _sources(project: Path) -> dict[str, Path]:
         (paths.RELEASED / MODEL_FILE).as_posix(),
         CARD,
         (paths.REFERENCE / PROFILE_FILE).as_posix(),
-        (paths.REFERENCE / GOLDEN_FILE).as_posix(),
+        paths.GOLDEN.as_posix(),
         *([(paths.CHALLENGER / file).as_posix() for file in (MODEL_FILE, CARD_FILE)] if challenged else []),
         REQUIREMENTS.as_posix(),
         *sorted(path.relative_to(project).as_posix() for path in (project / "serving").glob("*.py")),

@@ -22,6 +22,7 @@ CANDIDATES = MODELS / "candidates"
 RELEASED = MODELS / "released"
 CHALLENGER = RELEASED / "challenger"  # only there when params.yaml names one
 REFERENCE = MODELS / "reference"
+GOLDEN = REFERENCE / "golden.json"  # rows, and what the released model says of them
 PACKAGE_REPORT = MODELS / "package.json"
 
 

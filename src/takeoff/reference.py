@@ -16,7 +16,6 @@ from takeoff.model import MISSING_TEXT, Model, predict
 
 PROFILE_FILE = "profile.json"
 SAMPLE_FILE = "sample.parquet"
-GOLDEN_FILE = "golden.json"
 
 Profile = dict[str, Any]
 Values = npt.NDArray[np.floating]
