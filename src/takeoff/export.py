@@ -136,10 +136,12 @@ def with_calibration(scored: onnx.ModelProto, calibration: Calibration, contract
     scores = onnx.ModelProto()
     scores.CopyFrom(scored)
     _rename(scores.graph, scores.graph.output[0].name, SCORES)
+    # Rounded to float32: what an optimiser finds differs beyond that from one processor, or one Python, to
+    # the next, and the file would with it.
     constants = {
-        "calibration/smallest": np.array(SMALLEST, "float64"),
-        "calibration/slope": np.array(calibration.slope, "float64"),
-        "calibration/bias": calibration.bias.astype("float64"),
+        "calibration/smallest": np.array(SMALLEST, "float32").astype("float64"),
+        "calibration/slope": np.array(calibration.slope, "float32").astype("float64"),
+        "calibration/bias": calibration.bias.astype("float32").astype("float64"),
     }
     # In float64: ONNX Runtime's logarithm of several rows at once differs in the last bit from that of one
     # row, and what a row is answered must not depend on which others are asked at the same moment.

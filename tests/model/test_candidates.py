@@ -14,6 +14,7 @@ import torch
 from onnx import numpy_helper
 
 from takeoff import evaluation, export, model, training
+from takeoff.calibration import Calibration
 from takeoff.candidates import rule
 from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
@@ -98,6 +99,31 @@ def test_a_row_alone_is_answered_as_in_a_batch(
     alone = [ask(trained(name), rows.iloc[[place]])[0] for place in range(len(rows))]
 
     np.testing.assert_allclose(alone, batch, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["rule", "boosted"])  # the others multiply matrices
+def test_the_last_bit_of_an_answer_does_not_depend_on_the_other_rows(
+    trained: Callable[[str], Trained], split_examples: Splits, name: str
+) -> None:
+    rows = split_examples("test").features.head(200)
+
+    alone = [ask(trained(name), rows.iloc[[place]])[0] for place in range(len(rows))]
+
+    np.testing.assert_array_equal(alone, ask(trained(name), rows))
+
+
+def test_the_last_digits_of_a_calibration_do_not_reach_the_file(
+    split_examples: Splits, small_params: Params, contract: Contract
+) -> None:
+    settings = rule.Settings.model_validate(small_params.candidates["rule"].settings)
+    rows = split_examples("fit")
+    scores = rule.fit(rows, rows, settings, contract, small_params.seed).to_onnx()
+    found = Calibration(0.9, np.array([0.0, 0.1]))
+    elsewhere = Calibration(np.nextafter(found.slope, 1), np.nextafter(found.bias, 1))
+
+    files = [export.with_calibration(scores, each, contract) for each in (found, elsewhere)]
+
+    assert files[0] == files[1]
 
 
 @every_candidate
