@@ -7,6 +7,7 @@ import pytest
 
 from serving.prediction_log import Observer, PredictionLog, Retention
 from serving.spool import Spool
+from takeoff.log_store import Store
 from tests.log_entries import EVERYTHING, QUIET, ROOM, open_log
 
 
@@ -18,6 +19,14 @@ def spool_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path.as_posix()}/log.db"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """The log at the address that the test's own file names."""
+    opened = open_log(url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

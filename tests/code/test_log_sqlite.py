@@ -4,7 +4,6 @@ import resource
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,13 +25,6 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def url(file: Path) -> str:
     return f"sqlite:///{file.as_posix()}"
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    opened = open_log(url)
-    yield opened
-    opened.close()
 
 
 def test_a_commit_is_on_the_disk_before_it_returns(store: Store) -> None:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -44,13 +43,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path.as_posix()}/a folder/log.db"
     return str(request.getfixturevalue("postgres").new_log())
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    opened = open_log(url)
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from serving import spool as spool_module
 from serving.spool import ASIDE_SUFFIX, DRAINED_ROWS, SUFFIX, Group, Spool, SpoolUnavailable, drain
 from takeoff.errors import TakeoffError
 from takeoff.log_store import Entry, Label, ShadowEntry, Store, StoreUnavailable
-from tests.log_entries import entries, ids, ids_in, label, open_log, shadow
+from tests.log_entries import entries, ids, ids_in, label, shadow
 
 ROOM = 2**24
 DAMAGES = [b"{", b"\xff\xfe", b'["prediction", 1]', b'["other"]', b"[" * 100_000, b"0"]
@@ -38,13 +38,6 @@ def spool(folder: Path) -> Iterator[Spool]:
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path.as_posix()}/log.db"
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    opened = open_log(url)
-    yield opened
-    opened.close()
 
 
 def waiting(spool: Spool) -> list[Group]:
