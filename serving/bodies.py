@@ -71,13 +71,14 @@ class Bodies:
                 size += len(part)
                 self._held += len(part)
                 if size > most or self._held > MOST_HELD * self.largest:
-                    refusal = _too_large(most) if size > most else _crowded()
+                    large = size > most
                     parts.clear()  # what is thrown away must not keep others out
                     self._held -= size
                     size = 0
                     if message.get("more_body"):
                         await self._discard(receive)
-                    raise refusal
+                    # Not kept in a name: it would hold this frame, which would hold it, until a collection.
+                    raise _too_large(most) if large else _crowded()
                 if not message.get("more_body"):
                     return b"".join(parts)
                 message = await receive()
