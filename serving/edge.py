@@ -35,7 +35,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ROW_BYTES = 64 * 1024  # largest body of one row
 BATCH_THREADS = 2  # one batch is read while another is predicted
+# Of several workers, the one that is free first accepts all connections that wait, and would keep them. So
+# one in this many answers asks its client to connect anew, and connections spread by who has time for them.
+ANSWERS_A_CONNECTION = 1_000
 JSON = (b"content-type", b"application/json")
+CLOSE = (b"connection", b"close")
 OPEN = ("/livez", "/readyz")  # health: needs no key
 BENTOML = ("/", "/docs.json", "/schema.json", "/metrics")  # answered by BentoML, GET only
 BENTOML_FILES = "/static_content/"
@@ -110,6 +114,7 @@ class Edge:
         self._reader = Reader(runtime.core.contract)
         self._room = _Room(settings.max_in_flight)
         self._seconds, self._fast = settings.deadline_seconds, settings.fast_path
+        self._spread, self._sent = settings.workers > 1, 0
         self._keys = [hashlib.sha256(key.encode()).digest() for key in settings.api_keys]
         self._deadlines = Deadlines(self._observe)
         self._bodies = Bodies(int(settings.max_body_mb * 2**20), settings.body_seconds, self._deadlines)
@@ -153,10 +158,18 @@ class Edge:
         except Exception:
             logger.exception("A request failed")  # for the operator; the caller gets no details
             response = _refused(Refusal(500, "internal", "The service failed to answer; its log says why."))
-        await _send(send, response)
+        await self._send(send, response)
         name = path if path in self._posts or path in self._gets else OTHER
         metrics.requested(name, response.status).inc()
         metrics.timed(name).observe(time.perf_counter() - started)
+
+    async def _send(self, send: Send, response: Response) -> None:
+        headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
+        self._sent += 1
+        if self._spread and self._sent % ANSWERS_A_CONNECTION == 0:
+            headers.append(CLOSE)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
 
     def _handler(self, path: str, method: str) -> Handler | None:
         """Who answers; None: BentoML."""
@@ -263,9 +276,3 @@ def _overdue() -> Refusal:
 def _refused(refusal: Refusal) -> Response:
     headers = tuple((name.lower().encode(), value.encode()) for name, value in refusal.headers.items())
     return Response(refusal.status, refusal.body(), (JSON, *headers))
-
-
-async def _send(send: Send, response: Response) -> None:
-    headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})

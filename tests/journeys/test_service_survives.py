@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from serving.edge import ANSWERS_A_CONNECTION
 from takeoff.contract import read_contract
 from tests.evidence import connections, counted, logged, logged_ids, until
 from tests.log_entries import ids_in
@@ -15,7 +16,7 @@ from tests.postgres import Server
 from tests.small_package import Packed
 from tests.small_release import PROJECT, small_rows
 from tests.small_service import Service, as_sent, serving
-from tests.traffic import Load, Request, load, predict, predict_batch
+from tests.traffic import Load, Request, load, predict, predict_batch, send_all
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +43,22 @@ def more_answers(clients: Load, number: int) -> None:
 def is_whole(service: Service) -> bool:
     """Whether SQLite finds nothing wrong with its file."""
     return logged(service, "PRAGMA integrity_check") == [("ok",)]
+
+
+# several workers
+
+
+@pytest.mark.parametrize(("workers", "asks"), [("1", False), ("2", True)])
+def test_a_connection_is_let_go_now_and_then_only_where_another_worker_could_take_it(
+    boosted: Packed, tmp_path: Path, workers: str, asks: bool
+) -> None:
+    alive = Request("/livez", b"", method="GET")
+
+    with serving(boosted, tmp_path, workers=workers) as service:
+        replies = send_all(service.port, [alive] * ANSWERS_A_CONNECTION, connections=1)
+
+    assert {reply.status for reply in replies} == {200}
+    assert any("connection" in reply.headers for reply in replies) == asks
 
 
 # killed
