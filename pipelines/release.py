@@ -45,8 +45,9 @@ def main() -> None:
     )
     decision = decide(judged, serving, params.release, params.evaluation.confidence, _taken_back(registry))
     card = cards[decision.winner]
-    show(_table(decision, champion))
-    report = _report(decision, card, champion)
+    caution = _caution(champion, params, contract) if champion else None
+    show(_table(decision, champion, caution))
+    report = _report(decision, card, champion, caution)
     if decision.outcome == "refused":
         _refuse(registry, decision, report)
     _release(registry, decision, card, report)
@@ -110,6 +111,19 @@ def _comparable(champion: Version | None, contract: Contract) -> Version | None:
     return champion
 
 
+def _caution(champion: Version, params: Params, contract: Contract) -> str | None:
+    """What has to be said where the window moved back, so that the champion has met rows it is judged on."""
+    start = periods(params, contract)["test"].start
+    until = pd.Timestamp(champion.card["test"]["start"]) if "test" in champion.card else start
+    if until <= start:
+        return None
+    day, first = (each.tz_convert(contract.time.zone).date() for each in (until, start))
+    return (
+        f"Version {champion.number} was made with rows up to {day}, and the test split starts on {first}: "
+        f"it is judged too kindly"
+    )
+
+
 def _judge(
     card: dict[str, Any],
     content: bytes,
@@ -146,9 +160,10 @@ def _slices(
     }
 
 
-def _table(decision: Decision, champion: Version | None) -> Table:
+def _table(decision: Decision, champion: Version | None, caution: str | None) -> Table:
     against = f"champion: version {champion.number}" if champion else "no champion yet"
-    table = Table(title=f"Release gate: {decision.winner} ({against})", caption=decision.why)
+    caption = f"{decision.why}\n{caution}" if caution else decision.why
+    table = Table(title=f"Release gate: {decision.winner} ({against})", caption=caption)
     for heading in ("check", "measured", "required", ""):
         table.add_column(heading)
     for each in decision.comparisons:
@@ -166,12 +181,15 @@ def _table(decision: Decision, champion: Version | None) -> Table:
     return table
 
 
-def _report(decision: Decision, card: dict[str, Any], champion: Version | None) -> dict[str, Any]:
+def _report(
+    decision: Decision, card: dict[str, Any], champion: Version | None, caution: str | None
+) -> dict[str, Any]:
     return {
         "outcome": decision.outcome,
         "winner": decision.winner,
         "why": decision.why,
         "champion_before": champion.number if champion else None,
+        "caution": caution,
         "onnx_sha256": card["onnx_sha256"],
         "threshold": card["decision"]["threshold"],
         "checks": [check._asdict() for check in decision.checks],
@@ -222,7 +240,8 @@ def _before(version: str, records: Sequence[Record]) -> str | None:
 def _numbers(report: dict[str, Any]) -> dict[str, Any]:
     """What the history keeps beside the reason; the rest is in the record's own release.json."""
     metrics = {name: estimate["value"] for name, estimate in report["metrics"].items()}
-    return {"candidate": report["winner"], "metrics": metrics}
+    caution = {"caution": report["caution"]} if report["caution"] else {}
+    return {"candidate": report["winner"], "metrics": metrics, **caution}
 
 
 def _text(report: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ class Record(NamedTuple):
     """One decision: who, when, what, why, and the numbers.
 
     Attributes:
-        action: release, refusal or rollback.
+        action: release, refusal, rollback, or retrain, which stands after the release or refusal it led to.
         when: ISO 8601, UTC.
         who: user name, or what TAKEOFF_USER says.
         why: the reason, in words.

@@ -25,6 +25,12 @@ REFERENCE = MODELS / "reference"
 GOLDEN = REFERENCE / "golden.json"  # rows, and what the released model says of them
 PACKAGE_REPORT = MODELS / "package.json"
 
+MONITORING = Path("monitoring") / "reports"
+WINDOWS = MONITORING / "windows"
+DECISION_REPORT = MONITORING / "decision.json"
+MONITORING_PAGE = MONITORING / "index.html"
+WORKSPACE = MONITORING / "workspace"
+
 
 def split_rows(name: str) -> Path:
     """Rows of one split: fit, validation or test."""

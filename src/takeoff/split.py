@@ -1,5 +1,6 @@
 """Cut rows by time: the window of a run, and fit, validation and test inside it."""
 
+from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -50,8 +51,7 @@ def within(rows: pd.DataFrame, period: Period, contract: Contract) -> pd.DataFra
 
 def check_window(rows: pd.DataFrame, params: Params, contract: Contract) -> None:
     """Raise a TakeoffError that names the key when a date of the window is outside the data."""
-    time = rows[contract.time.column].dt.tz_convert(contract.time.zone)
-    first, last = time.min().date(), time.max().date()
+    first, last = days(rows, contract)
     day_after = last + pd.Timedelta(days=1)
     for key, day in (("start", params.window.start), ("end", params.window.end)):
         if not first <= day <= day_after:
@@ -61,9 +61,25 @@ def check_window(rows: pd.DataFrame, params: Params, contract: Contract) -> None
             )
 
 
+def days(rows: pd.DataFrame, contract: Contract) -> tuple[date, date]:
+    """First and last day of the rows, in the contract's zone."""
+    time = rows[contract.time.column].dt.tz_convert(contract.time.zone)
+    return time.min().date(), time.max().date()
+
+
 def labelled(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame:
     """Rows whose truth is known."""
     return rows[rows[contract.target.column].notna()].reset_index(drop=True)
+
+
+def known_by(rows: pd.DataFrame, instant: pd.Timestamp, contract: Contract) -> pd.DataFrame:
+    """The rows as they were known at an instant: truth that came then or later is missing.
+
+    Without this, a run as of a past date would learn from, and be judged on, what nobody knew that day.
+    """
+    later = rows[contract.target.known_at] >= instant
+    columns = [contract.target.column, contract.target.known_at]
+    return rows.assign(**{name: rows[name].mask(later) for name in columns})
 
 
 def _midnight(day: object, contract: Contract) -> pd.Timestamp:
