@@ -66,6 +66,10 @@ container-run: PORT := 3000
 container-run: setup  ## run that image on http://127.0.0.1:3000 (PORT=... for another port)
 	@$(BIN)/python -m serving.deploy.container run $(if $(BENTO),--bento "$(BENTO)") --port $(PORT)
 
+.PHONY: retrain
+retrain: setup  ## run the pipeline as of a day and let the gate decide: AS_OF=2013-10-01 (REASON='...')
+	@$(BIN)/python -m monitoring.retrain --as-of "$(AS_OF)" --reason "$(REASON)"
+
 .PHONY: mlflow
 mlflow: setup  ## browse runs and model versions on http://127.0.0.1:5000 (PORT=... for another port)
 	@test -f mlruns/mlflow.db || { echo "No runs are recorded yet. Run \`make run\` first." >&2; exit 1; }

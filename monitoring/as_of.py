@@ -44,6 +44,8 @@ def moved(window: Window, as_of: date, first: date, today: date) -> Window:
             f"{as_of} is not after {max(window.start, first)}, where the window starts. {USAGE}, well after "
             f"that day: `split` in {PARAMS_FILE} counts back from it."
         )
+    if as_of == window.end:
+        return window
     months, days = _length(window)
     start = (pd.Timestamp(as_of) - pd.DateOffset(months=months, days=days)).date()
     return Window(start=max(start, first), end=as_of)
@@ -56,8 +58,8 @@ def with_window(text: str, window: Window) -> str:
         TakeoffError: it holds no window.
     """
     places = _places(text)
-    for name in ("end", "start"):  # from the back, so that the places in front stay right
-        begin, end = places[name]
+    # From the back, so that the places in front stay right.
+    for name, (begin, end) in sorted(places.items(), key=lambda place: place[1], reverse=True):
         text = f"{text[:begin]}'{getattr(window, name)}'{text[end:]}"
     return text
 
@@ -74,14 +76,10 @@ def _length(window: Window) -> tuple[int, int]:
 def _places(text: str) -> dict[str, tuple[int, int]]:
     """Where the values of window.start and window.end stand, in characters."""
     root = yaml.compose(text, Loader=yaml.SafeLoader)
-    groups = _children(root)
-    found = {
-        name: (node.start_mark.index, node.end_mark.index)
-        for name, node in _children(groups.get("window")).items()
-    }
-    if not {"start", "end"} <= set(found):
+    dates = _children(_children(root).get("window"))
+    if not {"start", "end"} <= set(dates):
         raise TakeoffError(f"{PARAMS_FILE} has no window with start and end, so it can't be moved.")
-    return found
+    return {name: (dates[name].start_mark.index, dates[name].end_mark.index) for name in ("start", "end")}
 
 
 def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
