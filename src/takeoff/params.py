@@ -111,6 +111,94 @@ class Reference(Settings):
     bins: Annotated[int, Field(ge=2)]
 
 
+class Levels(Settings):
+    """From where on something is worth a look, and from where on it is severe."""
+
+    watch: Annotated[float, Field(ge=0)]
+    severe: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> "Levels":
+        if self.watch > self.severe:
+            raise ValueError(f"watch {self.watch:g} must not be above severe {self.severe:g}")
+        return self
+
+
+class Drift(Settings):
+    """What counts as drift of one column, beyond what noise explains."""
+
+    resamples: Annotated[int, Field(ge=100)]
+    noise_quantile: Annotated[float, Field(gt=0.5, lt=1)]
+    psi: Levels
+    wasserstein: Levels
+    jensen_shannon: Levels
+    missing: Levels
+    unseen: Levels
+    importance: Levels
+
+
+class Multivariate(Settings):
+    """How hard a classifier tries to tell a window from the reference, and what its success means."""
+
+    rows: Annotated[int, Field(ge=100)]
+    folds: Annotated[int, Field(ge=2)]
+    roc_auc: Levels
+
+
+class Labels(Settings):
+    """How much truth must have come before live performance is judged on it."""
+
+    rows: Positive
+    share: Annotated[float, Field(gt=0, le=1)]
+
+
+class Performance(Settings):
+    """How far live, or estimated, performance may fall behind what the release promised."""
+
+    cost_above_promise: Levels
+    roc_auc_below_promise: Levels
+    calibration_error: Levels
+    loss_to_rule: Levels
+    estimate_trust: Annotated[float, Field(ge=0)]
+
+
+class Quality(Settings):
+    """How many rows may break the contract, or be refused by the service."""
+
+    broken: Levels
+    refused: Levels
+
+
+class Verdict(Settings):
+    """In how many of the last windows something must be found before it is believed."""
+
+    last: Positive
+    watch: Positive
+    retrain: Positive
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> "Verdict":
+        for key in ("watch", "retrain"):
+            if getattr(self, key) > self.last:
+                raise ValueError(f"{key} {getattr(self, key)} can't be more than last {self.last}")
+        return self
+
+
+class Monitoring(Settings):
+    """How production is watched."""
+
+    window: Literal["day", "week", "month"]
+    rows: Positive
+    evidently_rows: Positive
+    webhook_seconds: Annotated[float, Field(gt=0)]
+    drift: Drift
+    multivariate: Multivariate
+    labels: Labels
+    performance: Performance
+    quality: Quality
+    decision: Verdict
+
+
 class Params(Settings):
     """All of ``params.yaml``."""
 
@@ -123,6 +211,7 @@ class Params(Settings):
     evaluation: Evaluation
     release: Release
     reference: Reference
+    monitoring: Monitoring
 
 
 def read_params(folder: Path, contract: Contract) -> Params:
