@@ -130,8 +130,7 @@ class Drift(Settings):
     resamples: Annotated[int, Field(ge=100)]
     noise_quantile: Annotated[float, Field(gt=0.5, lt=1)]
     psi: Levels
-    wasserstein: Levels
-    jensen_shannon: Levels
+    distance: Levels
     missing: Levels
     unseen: Levels
     importance: Levels
@@ -142,7 +141,7 @@ class Multivariate(Settings):
 
     rows: Annotated[int, Field(ge=100)]
     folds: Annotated[int, Field(ge=2)]
-    roc_auc: Levels
+    auc: Levels
 
 
 class Labels(Settings):
