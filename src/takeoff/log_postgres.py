@@ -16,6 +16,7 @@ from takeoff.log_store import StoreUnavailable
 
 CONNECT_SECONDS = 2  # for each address of the host; libpq takes no less
 STATEMENT_SECONDS = 2.0  # after which the server itself gives a statement up
+READ_SECONDS = 60.0  # the same for who reads much and nobody waits for
 ANSWER_SECONDS = 2.5  # after which the connection is given up: a server that hangs gives nothing up
 IDLE_SECONDS = 10  # in a transaction, after which the server takes the locks of a process that hangs
 
@@ -62,11 +63,13 @@ DIALECT = Dialect(
 
 
 class _Connection(psycopg.Connection[tuple[Any, ...]]):
-    """Waits for no answer longer than `ANSWER_SECONDS`."""
+    """Waits for no answer longer than `answer_seconds`."""
+
+    answer_seconds = ANSWER_SECONDS
 
     def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
-            return super().wait(gen, interval, timeout or ANSWER_SECONDS)
+            return super().wait(gen, interval, timeout or self.answer_seconds)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()  # else a transaction would wait as long again to be rolled back
@@ -161,6 +164,32 @@ class PostgresDatabase:
             "SELECT set_config('synchronous_commit', 'on', false) "
             "WHERE current_setting('synchronous_commit') = 'off'"
         )
+
+
+class PostgresReader(PostgresDatabase):
+    """A connection that reads and cannot change anything. See `takeoff.log_read.Reader`."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        try:
+            self._connection.answer_seconds = READ_SECONDS + ANSWER_SECONDS - STATEMENT_SECONDS
+            for name, value in (
+                ("statement_timeout", f"{READ_SECONDS * 1000:.0f}"),
+                ("default_transaction_read_only", "on"),
+                # A range of predictions is joined by their keys. Without statistics on a table that grows,
+                # the server would rather read all labels for each range.
+                ("enable_hashjoin", "off"),
+                ("enable_mergejoin", "off"),
+            ):
+                self.query("SELECT set_config(?, ?, false)", name, value)
+        except BaseException:
+            self.close()
+            raise
+
+    def has_table(self, name: str) -> bool:
+        """See `Reader.has_table`."""
+        [(found,)] = self.query("SELECT to_regclass(?)::text", name)
+        return found is not None
 
 
 @lru_cache

@@ -10,7 +10,9 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from takeoff.errors import TakeoffError
 from takeoff.log_schema import Dialect, Table
 from takeoff.log_store import StoreUnavailable
 
@@ -137,6 +139,46 @@ class SqliteDatabase:
             return self._opened().execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise _translated(error) from None
+
+
+class SqliteReader:
+    """A connection that reads the file and cannot change it. See `takeoff.log_read.Reader`.
+
+    Raises:
+        TakeoffError: there is no such file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise TakeoffError(
+                f"There is no prediction log at {path.as_posix()}. The service makes it when it starts; "
+                f"check the address (TAKEOFF_LOG_URL), or start the service with it."
+            )
+        try:
+            self._connection = sqlite3.connect(
+                f"file:{quote(str(path.absolute()))}?mode=ro",
+                uri=True,
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except sqlite3.Error as error:
+            raise _translated(error) from None
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """See `Reader.query`."""
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise _translated(error) from None
+
+    def has_table(self, name: str) -> bool:
+        """See `Reader.has_table`."""
+        return bool(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", name))
+
+    def close(self) -> None:
+        """See `Reader.close`."""
+        self._connection.close()
 
 
 class _Lock:
