@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from takeoff.contract import CONTRACT_FILE, Contract
+from takeoff.contract import CONTRACT_FILE, Contract, Share
 from takeoff.errors import TakeoffError
 from takeoff.settings import Settings, nearest, parse, read_yaml
 
@@ -141,7 +141,7 @@ class Multivariate(Settings):
 
     rows: Annotated[int, Field(ge=100)]
     folds: Annotated[int, Field(ge=2)]
-    auc: Levels
+    auc: Annotated[float, Field(ge=0.5, le=1)]
 
 
 class Labels(Settings):
@@ -164,8 +164,8 @@ class Performance(Settings):
 class Quality(Settings):
     """How many rows may break the contract, or be refused by the service."""
 
-    broken: Levels
-    refused: Levels
+    broken: Share
+    refused: Share
 
 
 class Verdict(Settings):
