@@ -60,7 +60,7 @@ from takeoff.reference import SAMPLE_FILE
 # Distances at every size. For fewer than 1,000 rows Evidently would test for significance instead, and a
 # drift then means something else in a quiet window than in a busy one.
 NUMBER_DISTANCE, CATEGORY_DISTANCE = "wasserstein", "jensenshannon"
-QUALITY = {"Accuracy": "accuracy", "F1Score": "F1", "RocAuc": "ROC AUC", "LogLoss": "log loss"}
+QUALITY = {"Accuracy": "Accuracy", "F1Score": "F1", "RocAuc": "ROC AUC", "LogLoss": "Log loss"}
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "takeoff/monitoring")
 
 
@@ -147,7 +147,7 @@ def _measured(
 ) -> SnapshotModel:
     """Drift and summary of all rows; quality of those with a label, as Evidently takes no others for it."""
     target = contract.target.column
-    snapshot = _run(_drift(contract, left_out), current, reference, _definition(contract, left_out), about)
+    snapshot = _run(_drift(contract), current, reference, _definition(contract, left_out), about)
     labelled = current[current[target].notna()]
     if set(contract.target.classes) != set(labelled[target]):
         return snapshot
@@ -185,7 +185,9 @@ def _run(
 
 
 def _definition(contract: Contract, left_out: Sequence[str], **task: Any) -> DataDefinition:
-    categories = [*contract.categories, _decision(contract), contract.target.column]
+    # The truth is here for the quality alone: part of it is missing, and that is no drift.
+    truth = [contract.target.column] if task else []
+    categories = [*contract.categories, _decision(contract), *truth]
     return DataDefinition(
         numerical_columns=_without(left_out, [*contract.numbers, *_drawn_probabilities(contract)]),
         categorical_columns=_without(left_out, categories),
@@ -193,13 +195,12 @@ def _definition(contract: Contract, left_out: Sequence[str], **task: Any) -> Dat
     )
 
 
-def _drift(contract: Contract, left_out: Sequence[str]) -> list[Any]:
+def _drift(contract: Contract) -> list[Any]:
     probabilities, decision = _drawn_probabilities(contract), _decision(contract)
     return [
         *[ValueDrift(column=name, method=NUMBER_DISTANCE) for name in probabilities],
         ValueDrift(column=decision, method=CATEGORY_DISTANCE),
         _DriftTable(
-            columns=_without(left_out, [*contract.columns, *probabilities, decision]),
             num_method=NUMBER_DISTANCE,
             cat_method=CATEGORY_DISTANCE,
             include_tests=False,
