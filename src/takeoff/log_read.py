@@ -1,4 +1,4 @@
-"""The prediction log as frames, for whoever watches the model: in bounded memory, beside a service that writes.
+"""The prediction log as frames: in bounded memory, beside a service that writes into it.
 
 Every query is short, over a range of the order in which rows came. So a log that is being written to is
 neither locked nor kept from tidying up behind itself; rows that come after the start are not read.
@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-from pydantic_core import from_json
 
 from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
-from takeoff.log_rows import parse_rows
+from takeoff.log_rows import parse_arrays, parse_rows
 from takeoff.log_schema import PREDICTIONS, SCHEMA_INFO, SCHEMA_VERSION
 from takeoff.log_store import sqlite_file
 from takeoff.split import Period
@@ -50,6 +49,7 @@ SUMMARY = (
 ROWS_A_QUERY = 100_000
 
 Floats = npt.NDArray[np.float32]
+Values = Sequence[Any]
 
 
 class Chunk(NamedTuple):
@@ -119,26 +119,23 @@ class Reader(Protocol):
 class _Fetched(NamedTuple):
     """The columns of `CHOSEN`, in its order."""
 
-    seq: Sequence[int]
-    id: Sequence[str]
-    window_time: Sequence[float]
-    time: Sequence[float]
-    model_version: Sequence[str]
-    contract: Sequence[str]
-    row: Sequence[str]
-    probabilities: Sequence[str]
-    decision: Sequence[str]
-    review: Sequence[bool]
-    latency_ms: Sequence[float]
-    row_id: Sequence[str | None]
-    label: Sequence[str | None]
-    label_time: Sequence[float | None]
-    known_at: Sequence[float | None]
-    shadow_version: Sequence[str | None]
-    shadow_probabilities: Sequence[str | None]
-
-
-_CONTRACT, _PROBABILITIES, _DECISION = map(_Fetched._fields.index, ("contract", "probabilities", "decision"))
+    seq: Values
+    id: Values
+    window_time: Values
+    time: Values
+    model_version: Values
+    contract: Values
+    row: Values
+    probabilities: Values
+    decision: Values
+    review: Values
+    latency_ms: Values
+    row_id: Values
+    label: Values
+    label_time: Values
+    known_at: Values
+    shadow_version: Values
+    shadow_probabilities: Values
 
 
 def read_chunks(
@@ -162,7 +159,7 @@ def read_chunks(
         StoreUnavailable: the database cannot be used now.
         TakeoffError: there is no log, or it is of a newer version of this project.
     """
-    with closing(_open(url)) as reader:
+    with closing(open_reader(url)) as reader:
         contracts = _contracts(reader, contract)
         for fetched in _fetch(reader, period, rows):
             chunk = _chunk(fetched, contracts, contract)
@@ -182,10 +179,10 @@ def overview(url: str, contract: Contract) -> Overview:
     left_out: Counter[str] = Counter()
     times: list[float] = []
     labelled = 0
-    with closing(_open(url)) as reader:
+    with closing(open_reader(url)) as reader:
         contracts = _contracts(reader, contract)
         [(labels,)] = reader.query("SELECT count(*) FROM labels")
-        first, last = _bounds(reader)
+        first, last = bounds(reader)
         for start in range(first, last, ROWS_A_QUERY):
             for version, used, decision, said, count, earliest, latest, known in reader.query(
                 SUMMARY, start, min(start + ROWS_A_QUERY, last)
@@ -194,7 +191,8 @@ def overview(url: str, contract: Contract) -> Overview:
                 hashes[used] += count
                 times += [earliest, latest]
                 labelled += known
-                if reason := _unreadable(used, decision, len(from_json(said)), contracts, contract):
+                fits = len(json.loads(said)) == len(contract.target.classes)
+                if reason := _unreadable(used, decision, fits, contracts, contract):
                     left_out[reason] += count
     return Overview(
         rows=versions.total(),
@@ -220,10 +218,10 @@ def refusals(url: str, period: Period | None = None) -> dict[str, int]:
         StoreUnavailable: the database cannot be used now.
         TakeoffError: there is no log, or it is of a newer version of this project.
     """
-    with closing(_open(url)) as reader:
+    with closing(open_reader(url)) as reader:
         if not reader.has_table("refusals"):  # a log from before refusals were counted
             return {}
-        condition, values = "", ()
+        condition, values = "", list[float]()
         if period is not None:
             condition, values = "WHERE hour >= ? AND hour < ?", _seconds(period)
         found = reader.query(
@@ -232,7 +230,13 @@ def refusals(url: str, period: Period | None = None) -> dict[str, int]:
         return {reason: int(count) for reason, count in found}
 
 
-def _open(url: str) -> Reader:
+def open_reader(url: str) -> Reader:
+    """A connection that reads the log; for the modules `log_*` alone.
+
+    Raises:
+        StoreUnavailable: the database cannot be used now.
+        TakeoffError: there is no log, or it is of a newer version of this project.
+    """
     reader: Reader
     if (file := sqlite_file(url)) is not None:
         from takeoff.log_sqlite import SqliteReader
@@ -270,7 +274,7 @@ def _contracts(reader: Reader, contract: Contract) -> dict[str, tuple[str, ...]]
     return known | {contract.hash: tuple(contract.columns)}
 
 
-def _bounds(reader: Reader) -> tuple[int, int]:
+def bounds(reader: Reader) -> tuple[int, int]:
     """The `seq` before the first row, and that of the last row now."""
     [(first, last)] = reader.query("SELECT min(seq), max(seq) FROM predictions")
     return (0, 0) if first is None else (first - 1, last)
@@ -278,12 +282,12 @@ def _bounds(reader: Reader) -> tuple[int, int]:
 
 def _fetch(reader: Reader, period: Period | None, size: int) -> Iterator[list[tuple[Any, ...]]]:
     """Rows of `CHOSEN` in the order of `seq`, up to `size` at once, from one short query after the other."""
-    condition, values = "", ()
+    condition, values = "", list[float]()
     if period is not None:
         condition, values = f"AND {WINDOW_TIME} >= ? AND {WINDOW_TIME} < ?", _seconds(period)
     sql = f"SELECT {CHOSEN} {JOINED} {condition} ORDER BY p.seq LIMIT ?"
     waiting: list[tuple[Any, ...]] = []
-    position, last = _bounds(reader)
+    position, last = bounds(reader)
     while position < last:
         upto, room = min(position + ROWS_A_QUERY, last), size - len(waiting)
         found = reader.query(sql, position, upto, *values, room)
@@ -300,31 +304,37 @@ def _chunk(
     fetched: Sequence[tuple[Any, ...]], contracts: Mapping[str, Sequence[str]], contract: Contract
 ) -> Chunk | None:
     """Rows of `CHOSEN` as a chunk, without those that the contract cannot read; None where that is all."""
-    said = _arrays([row[_PROBABILITIES] for row in fetched])
-    cases = [(row[_CONTRACT], row[_DECISION], len(p)) for row, p in zip(fetched, said, strict=True)]
+    columns = _Fetched(*zip(*fetched, strict=True))
+    classes = contract.target.classes
+    said = parse_arrays(columns.probabilities, len(classes))
+    fits = ~np.isnan(said[:, 0])
+    cases = list(zip(columns.contract, columns.decision, fits.tolist(), strict=True))
     bad = {case for case in set(cases) if _unreadable(*case, contracts, contract)}
     if bad:
         kept = [case not in bad for case in cases]
-        fetched, said = list(compress(fetched, kept)), list(compress(said, kept))
-        if not fetched:
+        if not any(kept):
             return None
-    columns = _Fetched(*zip(*fetched, strict=True))
+        columns, said = _Fetched(*(list(compress(each, kept)) for each in columns)), said[kept]
     return Chunk(
         rows=parse_rows(columns.row, columns.contract, contracts, contract),
         answers=_answers(columns, contract),
-        probabilities=np.array(said, dtype=np.float32),
-        shadow=_shadow(columns.shadow_probabilities, len(contract.target.classes)),
+        probabilities=said,
+        shadow=parse_arrays(columns.shadow_probabilities, len(classes)),
         shadow_versions=_categories(columns.shadow_version),
     )
 
 
 def _unreadable(
-    used: str, decision: str, classes: int, contracts: Mapping[str, Sequence[str]], contract: Contract
+    used: str, decision: str, fits: bool, contracts: Mapping[str, Sequence[str]], contract: Contract
 ) -> str | None:
-    """Why the contract cannot read a prediction of the contract `used`; None where it can."""
+    """Why the contract cannot read a prediction of the contract `used`; None where it can.
+
+    Args:
+        fits: whether there is a probability for each of the contract's classes.
+    """
     if used not in contracts:
         return UNKNOWN_CONTRACT
-    if classes != len(contract.target.classes) or decision not in contract.target.classes:
+    if not fits or decision not in contract.target.classes:
         return OTHER_CLASSES
     return None
 
@@ -349,31 +359,13 @@ def _answers(columns: "_Fetched", contract: Contract) -> pd.DataFrame:
     )
 
 
-def _shadow(texts: Sequence[str | None], classes: int) -> Floats:
-    """What a challenger said; a challenger of other classes said nothing that can be compared."""
-    found = np.full((len(texts), classes), np.nan, dtype=np.float32)
-    places = [place for place, text in enumerate(texts) if text is not None]
-    said = _arrays([text for text in texts if text is not None])
-    if any(len(each) != classes for each in said):
-        fits = [len(each) == classes for each in said]
-        places, said = list(compress(places, fits)), list(compress(said, fits))
-    if places:
-        found[places] = said
-    return found
-
-
-def _arrays(texts: Sequence[str]) -> list[list[float]]:
-    arrays: list[list[float]] = from_json(f"[{','.join(texts)}]")
-    return arrays
-
-
-def _categories(values: Sequence[str | None], classes: Sequence[str] | None = None) -> "pd.Series[Any]":
+def _categories(values: Values, classes: Sequence[str] | None = None) -> "pd.Series[Any]":
     """Texts as a category; of `classes`, if given, and missing where it is none of them."""
-    found = pa.array(values, pa.string()).dictionary_encode().to_pandas()
+    found: pd.Series[Any] = pa.array(values, pa.string()).dictionary_encode().to_pandas()
     return found if classes is None else found.cat.set_categories(classes)
 
 
-def _instants(seconds: Sequence[float | None]) -> "pd.Series[Any]":
+def _instants(seconds: Values) -> "pd.Series[Any]":
     """Unix seconds as instants in UTC, to the microsecond."""
     exact = np.array(seconds, dtype=np.float64)
     missing = np.isnan(exact)
@@ -386,5 +378,5 @@ def _instant(seconds: float) -> pd.Timestamp:
     return pd.Timestamp(_instants([seconds])[0])
 
 
-def _seconds(period: Period) -> tuple[float, float]:
-    return period.start.timestamp(), period.end.timestamp()
+def _seconds(period: Period) -> list[float]:
+    return [period.start.timestamp(), period.end.timestamp()]
