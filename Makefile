@@ -70,6 +70,10 @@ container-run: setup  ## run that image on http://127.0.0.1:3000 (PORT=... for a
 retrain: setup  ## run the pipeline as of a day and let the gate decide: AS_OF=2013-10-01 (REASON='...')
 	@$(BIN)/python -m monitoring.retrain --as-of "$(AS_OF)" --reason "$(REASON)"
 
+.PHONY: story
+story: setup  ## release, serve, play the rest of the year, watch, retrain: what it was worth (20 minutes or more)
+	@$(BIN)/python -m monitoring.story $(if $(MONTHS),--months "$(MONTHS)") $(if $(COMPETE),--compete "$(COMPETE)")
+
 .PHONY: mlflow
 mlflow: setup  ## browse runs and model versions on http://127.0.0.1:5000 (PORT=... for another port)
 	@test -f mlruns/mlflow.db || { echo "No runs are recorded yet. Run \`make run\` first." >&2; exit 1; }

@@ -3,8 +3,8 @@
 from datetime import date
 
 import pandas as pd
-import yaml
 
+from monitoring.params_text import replaced
 from takeoff.errors import TakeoffError
 from takeoff.params import PARAMS_FILE, Window
 
@@ -57,10 +57,8 @@ def with_window(text: str, window: Window) -> str:
     Raises:
         TakeoffError: it holds no window.
     """
-    places = _places(text)
-    # From the back, so that the places in front stay right.
-    for name, (begin, end) in sorted(places.items(), key=lambda place: place[1], reverse=True):
-        text = f"{text[:begin]}'{getattr(window, name)}'{text[end:]}"
+    for name in ("start", "end"):
+        text = replaced(text, f"window.{name}", f"'{getattr(window, name)}'")
     return text
 
 
@@ -71,19 +69,3 @@ def _length(window: Window) -> tuple[int, int]:
     while start + pd.DateOffset(months=months) > end:
         months -= 1
     return months, (end - (start + pd.DateOffset(months=months))).days
-
-
-def _places(text: str) -> dict[str, tuple[int, int]]:
-    """Where the values of window.start and window.end stand, in characters."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    dates = _children(_children(root).get("window"))
-    if not {"start", "end"} <= set(dates):
-        raise TakeoffError(f"{PARAMS_FILE} has no window with start and end, so it can't be moved.")
-    return {name: (dates[name].start_mark.index, dates[name].end_mark.index) for name in ("start", "end")}
-
-
-def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
-    """What a mapping of YAML holds, by key."""
-    if not isinstance(node, yaml.MappingNode):
-        return {}
-    return {str(key.value): value for key, value in node.value}

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring import as_of, retrain, workspace
+from monitoring.params_text import replaced
 from takeoff import files, paths
 from takeoff.contract import CONTRACT_FILE, read_contract
 from takeoff.errors import TakeoffError
@@ -112,8 +113,20 @@ def test_days_are_found_however_they_are_written(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["seed: 1\n", "window: 7\n", "window: {start: '2013-01-01'}\n", ""])
 def test_parameters_without_a_window_are_refused(text: str) -> None:
-    with pytest.raises(TakeoffError, match="no window"):
+    with pytest.raises(TakeoffError, match=r"has no 'window\.(start|end)'"):
         as_of.with_window(text, WINDOW)
+
+
+@pytest.mark.parametrize("name", ["compete", "release.beats"])
+def test_a_list_gives_way_to_another_and_what_follows_it_stays(name: str) -> None:
+    text = replaced(TEXT, name, "[rule, boosted]")
+
+    expected = yaml.safe_load(TEXT)
+    group, _, key = name.rpartition(".")
+    (expected[group] if group else expected)[key] = ["rule", "boosted"]
+    assert yaml.safe_load(text) == expected
+    after = TEXT.index("\ncandidates:" if name == "compete" else "  critical_slices:")
+    assert text.endswith(TEXT[after:])
 
 
 # What is set aside
