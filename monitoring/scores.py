@@ -183,7 +183,8 @@ class ScoreTable(NamedTuple):
     def calibration_groups(self, groups: int) -> Counts:
         """Equally filled group of each bin, from 0, as `takeoff.evaluation.equal_bins` puts rows into."""
         upto = np.cumsum((self.event + self.other).sum(axis=0))
-        places = np.ceil(np.linspace(0, 1, groups + 1)[1:-1] * (upto[-1] - 1))
+        places = np.linspace(0, 1, groups + 1)[1:-1] * (upto[-1] - 1)
+        places = np.ceil(places.round(9))  # the row from the quantile on, whatever the last digit says
         firsts = np.unique(np.searchsorted(upto, places, side="right"))
         return np.searchsorted(firsts, np.arange(len(upto)), side="right").astype("int64")
 
