@@ -6,7 +6,7 @@ neither locked nor kept from tidying up behind itself; rows that come after the 
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import compress
 from typing import Any, NamedTuple, Protocol
@@ -140,7 +140,7 @@ class _Fetched(NamedTuple):
 
 def read_chunks(
     url: str, contract: Contract, period: Period | None = None, rows: int = ROWS_A_QUERY
-) -> Iterator[Chunk]:
+) -> Generator[Chunk, None, None]:
     """The predictions of a period, with the labels and the shadows that have come.
 
     Reads what was in the log at the start; a label counts that is there when its chunk is read. Leaves out
