@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from takeoff import files, model, paths, reference
+from takeoff import importance as importances
 from takeoff.features import features
 from takeoff.stage import read_config, run
 
@@ -20,10 +21,18 @@ def main() -> None:
     known = reference.golden(features(rows[:GOLDEN_ROWS], contract), released)
     sample = reference.sample(rows, probabilities, contract, params.reference.sample_rows, params.seed)
 
+    importance = importances.importance(
+        features(sample, contract), lambda asked: model.predict(released.session, asked), params.seed
+    )
+
     def fill(folder: Path) -> None:
         files.write_json(folder / reference.PROFILE_FILE, owner | profile)
         files.write_json(folder / paths.GOLDEN.name, known)
+        files.write_rows(
+            folder / reference.HISTOGRAMS_FILE, reference.histograms(rows, probabilities, profile, contract)
+        )
         files.write_rows(folder / reference.SAMPLE_FILE, sample)
+        files.write_json(folder / importances.IMPORTANCE_FILE, importance)
 
     files.replace_folder(paths.REFERENCE, fill)
     print(f"Profiled {len(rows):,} rows, as {released.card['candidate']} sees them; kept {len(sample):,}.")
