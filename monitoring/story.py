@@ -22,7 +22,7 @@ from takeoff import files, model, packaging, paths
 from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
 from takeoff.log_read import read_chunks
-from takeoff.params import PARAMS_FILE, Params
+from takeoff.params import PARAMS_FILE, Params, check_candidate
 from takeoff.split import Period
 from takeoff.stage import HERE, read_config, run
 from takeoff.value import PER_ROWS
@@ -71,7 +71,12 @@ def _arguments() -> tuple[Path, int | None, list[str] | None, float]:
     given = parser.parse_args()
     if given.months is not None and given.months < 1:
         raise TakeoffError(f"--months is {given.months}, but a story takes one month or more.")
-    return given.folder, given.months, given.compete.split(",") if given.compete else None, given.sample
+    compete = given.compete.split(",") if given.compete else None
+    for name in compete or ():
+        check_candidate(name, "--compete")
+    if not 0 < given.sample <= 1:
+        raise TakeoffError(f"--sample is {given.sample:g}, but a share lies above 0 and is at most 1.")
+    return given.folder, given.months, compete, given.sample
 
 
 def _clock() -> Any:
@@ -114,7 +119,8 @@ def _live_through(month: Month, folder: Path, sample: float, say: Any) -> dict[s
         days = ["--from", str(month.start), "--to", str(month.end)]
         story_project.run(folder, "monitoring.replay", "--url", address, *days, "--sample", str(sample))
     say(f"{month.name}: the monitor looks at it")
-    code = story_project.run(folder, "monitoring.monitor", allowed=(0, RETRAIN))
+    # Evidently's pages are for people: whoever wants them runs the monitor in the story's folder.
+    code = story_project.run(folder, "monitoring.monitor", "--no-evidently", allowed=(0, RETRAIN))
     decision = files.read_json(folder / paths.DECISION_REPORT)
     found = {"name": month.name, "state": decision["state"], "sentence": decision["sentence"], "gate": None}
     if code != RETRAIN:

@@ -7,99 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from takeoff import files, packaging, paths
-from takeoff.contract import CONTRACT_FILE, read_contract
+from takeoff.contract import CONTRACT_FILE
 from takeoff.params import PARAMS_FILE
-from takeoff.registry import BENTO_TAG
-from tests.conftest import PROJECT, shrink
+from tests.whole_project import champion, change, command, contents, environment, repro
 
 pytestmark = pytest.mark.slow
 
 DOWNSTREAM_OF_GATE = (paths.RELEASED, paths.REFERENCE, paths.PACKAGE_REPORT)
-
-
-def copy_project(folder: Path) -> None:
-    """The files that git knows or would take, as they are now, in a repository of their own."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        if (PROJECT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(PROJECT / name, folder / name)
-    (folder / "dvc.lock").unlink(missing_ok=True)
-
-
-def git(folder: Path, *arguments: str) -> None:
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def environment(folder: Path) -> dict[str, str]:
-    left_out = ("MLFLOW_TRACKING_URI", "BENTOML_HOME")
-    return {name: value for name, value in os.environ.items() if name not in left_out} | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(folder / "src"),
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
-def command(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-    )
-
-
-def repro(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return command(folder, "dvc", "repro", *arguments)
-
-
-def change(file: Path, edit: Any) -> None:
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    edit(content)
-    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-
-
-def shrink_to_a_quarter(params: dict[str, Any]) -> None:
-    """Three months and small models, which can't be as well calibrated as the real ones."""
-    shrink(params)
-    params["release"]["floors"]["calibration_error"]["max"] *= 3
-
-
-def contents(folder: Path, places: tuple[Path, ...]) -> dict[str, bytes]:
-    found = {}
-    for place in places:
-        for path in [folder / place, *(folder / place).rglob("*")]:
-            if path.is_file():
-                found[path.relative_to(folder).as_posix()] = path.read_bytes()
-    return found
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in a path with a space, whose pipeline has run once from nothing."""
-    folder = tmp_path_factory.mktemp("a new clone")
-    copy_project(folder)
-    change(folder / PARAMS_FILE, shrink_to_a_quarter)
-    git(folder, "init", "-q")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "A clone")
-    done = repro(folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
 
 
 @pytest.fixture
@@ -113,15 +32,6 @@ def clone(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (finished / name).write_bytes(content)
     if changed:
         assert repro(finished).returncode == 0
-
-
-def champion(folder: Path) -> tuple[str, str | None]:
-    """Number and Bento of the champion, as MLflow has them."""
-    from mlflow import MlflowClient
-
-    uri = f"sqlite:///{folder.as_posix()}/mlruns/mlflow.db"
-    found = MlflowClient(uri, uri).get_model_version_by_alias(read_contract(folder).name, "champion")
-    return str(found.version), found.tags.get(BENTO_TAG)
 
 
 def test_a_first_run_ends_with_a_champion_and_its_bento_that_name_each_other(clone: Path) -> None:

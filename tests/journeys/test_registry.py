@@ -371,6 +371,25 @@ def test_a_refusal_is_recorded_and_leaves_champion_and_released_model_as_they_we
     assert files.read_json(paths.RELEASE_REPORT)["outcome"] == "refused"
 
 
+def test_a_champion_that_has_met_test_rows_is_said_to_be_judged_too_kindly(
+    live: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_stage(evaluate)
+    run_stage(release)
+    assert "too kindly" not in capsys.readouterr().out
+    assert files.read_json(paths.RELEASE_REPORT)["caution"] is None
+
+    change_params(live.folder, lambda params: params["window"].update(end="2013-06-15"))
+    run_stage(release)
+
+    said = " ".join(capsys.readouterr().out.split())
+    caution = files.read_json(paths.RELEASE_REPORT)["caution"]
+    assert (
+        "rows up to 2013-06-01, and the test split starts on 2013-05-15: it is judged too kindly" in caution
+    )
+    assert caution in said
+
+
 def test_a_candidate_whose_file_was_changed_after_training_is_not_released(live: Live) -> None:
     run_stage(evaluate)
     other = (paths.CANDIDATES / "rule" / MODEL_FILE).read_bytes()
