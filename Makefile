@@ -66,6 +66,13 @@ container-run: PORT := 3000
 container-run: setup  ## run that image on http://127.0.0.1:3000 (PORT=... for another port)
 	@$(BIN)/python -m serving.deploy.container run $(if $(BENTO),--bento "$(BENTO)") --port $(PORT)
 
+# A fault, as FAULT=units:COLUMN; the words for it and all else: .venv/bin/python -m monitoring.replay --help
+REPLAY := $(foreach each,URL FROM TO SPEED SAMPLE SEED FAULT FAULT_FROM,$(if $($(each)),--$(shell tr A-Z_ a-z- <<<$(each)) "$($(each))"))
+
+.PHONY: replay
+replay: setup  ## play production through the running service: FROM=2013-08-01 TO=... SPEED=3600 FAULT=... RESTART=1
+	@$(BIN)/python -m monitoring.replay $(REPLAY) $(if $(RESTART),--restart)
+
 .PHONY: retrain
 retrain: setup  ## run the pipeline as of a day and let the gate decide: AS_OF=2013-10-01 (REASON='...')
 	@$(BIN)/python -m monitoring.retrain --as-of "$(AS_OF)" --reason "$(REASON)"
