@@ -46,7 +46,8 @@ class DayCounts:
     """How many rows of each day fell into each cell; any number of rows, each added once.
 
     Days are what intervals come from. As long as all rows are of a single day, its rows are kept apart in
-    random groups instead: resampling the groups then stands for resampling rows.
+    random groups instead: resampling the groups then stands for resampling rows. Only cells with rows take
+    memory, so that many small windows can be counted at once.
 
     Args:
         cells: how many cells there are.
@@ -54,40 +55,60 @@ class DayCounts:
 
     def __init__(self, cells: int) -> None:
         self.cells = cells
-        self._days: dict[int, Counts] = {}
-        self._single: tuple[int, Counts] | None = None
+        self._day: int | None = None  # the single one; None before the first row and after the second day
+        # Ascending numbers of day, group and cell in one, and the rows of each.
+        self._keys = np.zeros(0, dtype="int64")
+        self._rows = np.zeros(0, dtype="int64")
+        self._waiting: list[tuple[Counts, Counts]] = []
 
     def add(self, units: Units, cell: Counts) -> None:
         """Count rows whose cell numbers are given, int64, shape (n,)."""
-        seen = np.unique(units.days).tolist()
-        known = {self._single[0]} if self._single else set(self._days)
-        if len(known | set(seen)) == 1:
-            self._add_to_single(seen[0] if seen else next(iter(known)), units.groups, cell)
+        if not len(cell):
             return
-        if self._single:
-            day, groups = self._single
-            self._days[day], self._single = groups.sum(axis=0), None
-        for day in seen:
-            added = np.bincount(cell[units.days == day], minlength=self.cells)
-            self._days[day] = self._days.get(day, 0) + added
+        first, last = int(units.days.min()), int(units.days.max())
+        if not len(self._keys) and not self._waiting and first == last:
+            self._day = first
+        if self._day is not None and (first, last) != (self._day, self._day):
+            self._day = None
+            self._merge()
+            self._keys, self._rows = self._summed(self._without_group(self._keys), self._rows)
+        keys = (units.days * GROUPS + units.groups) * self.cells + cell
+        if self._day is None:
+            keys = self._without_group(keys)
+        self._waiting.append(np.unique(keys, return_counts=True))
+        if sum(len(each) for each, _ in self._waiting) > len(self._keys):
+            self._merge()
 
     def table(self) -> Counts:
-        """Counts by unit, int64, shape (units, cells): by day in order, or by group of a single day."""
-        if self._single:
-            return self._single[1]
-        if not self._days:
-            return np.zeros((0, self.cells), dtype="int64")
-        return np.stack([self._days[day] for day in sorted(self._days)])
+        """Counts by unit with rows, int64, shape (units, cells): by day in order, or by group of one day."""
+        self._merge()
+        found, place = np.unique(self._keys // self.cells, return_inverse=True)
+        table = np.zeros((len(found), self.cells), dtype="int64")
+        table[place, self._keys % self.cells] = self._rows
+        return table
 
     @property
     def is_single_day(self) -> bool:
         """Whether the units are groups of the rows of one day."""
-        return self._single is not None
+        return self._day is not None
 
-    def _add_to_single(self, day: int, group: Counts, cell: Counts) -> None:
-        flat = np.bincount(group * self.cells + cell, minlength=GROUPS * self.cells)
-        before = self._single[1] if self._single else 0
-        self._single = (day, before + flat.reshape(GROUPS, self.cells))
+    def _merge(self) -> None:
+        """Take in what waits; it waits so that the sorted keys are not rewritten for each chunk."""
+        if self._waiting:
+            keys, rows = zip((self._keys, self._rows), *self._waiting, strict=True)
+            self._keys, self._rows = self._summed(np.concatenate(keys), np.concatenate(rows))
+            self._waiting = []
+
+    def _without_group(self, keys: Counts) -> Counts:
+        day_size = GROUPS * self.cells
+        return keys // day_size * day_size + keys % self.cells
+
+    @staticmethod
+    def _summed(keys: Counts, rows: Counts) -> tuple[Counts, Counts]:
+        order = np.argsort(keys, kind="stable")  # quick where parts are sorted already
+        keys, rows = keys[order], rows[order]
+        starts = np.flatnonzero(np.diff(keys, prepend=keys[:1] - 1))
+        return keys[starts], np.add.reduceat(rows, starts)
 
 
 def units(times: pd.Series, event: npt.NDArray[np.floating], contract: Contract) -> Units:
