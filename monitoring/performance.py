@@ -51,9 +51,9 @@ class Labels:
 
     def __init__(self, contract: Contract, as_of: pd.Timestamp | None = None) -> None:
         self._contract, self._as_of = contract, as_of
-        steps = round(LONGEST_LAG_HOURS / LAG_STEP_HOURS) + 1
-        self._lags = np.zeros(steps, dtype="int64")
-        self._waits = np.zeros(steps, dtype="int64")
+        # Rows by steps of the hours until the truth was known, and, without it, until `as_of`.
+        self._lags = np.zeros(1, dtype="int64")
+        self._waits = np.zeros(1, dtype="int64")
         self._rows = self._labelled = 0
 
     def add(self, chunk: Chunk) -> None:
@@ -64,9 +64,9 @@ class Labels:
         self._labelled += int(labelled.sum())
         known, asked = answers["known_at"], answers["window_time"]
         timed = labelled & known.notna().to_numpy()
-        self._lags += _count_hours(known[timed] - asked[timed], len(self._lags))
+        self._lags = _added(self._lags, _count_hours(known[timed] - asked[timed]))
         if self._as_of is not None:
-            self._waits += _count_hours(self._as_of - asked[~labelled], len(self._waits))
+            self._waits = _added(self._waits, _count_hours(self._as_of - asked[~labelled]))
 
     def result(self) -> dict[str, Any] | None:
         """Rows with a label, their share, rows that will never have one, hours until it was known.
@@ -228,8 +228,13 @@ class Performance:
         return money | nothing | found | totals
 
 
-def _count_hours(waited: "pd.Series[pd.Timedelta]", steps: int) -> Counts:
+def _count_hours(waited: "pd.Series[pd.Timedelta]") -> Counts:
     """Rows by how long they waited, in steps of `LAG_STEP_HOURS`; what was known before counts as 0."""
-    hours = waited.dt.total_seconds().to_numpy("float64") / 3600
-    step = np.clip(np.rint(hours / LAG_STEP_HOURS), 0, steps - 1).astype("int64")
-    return np.bincount(step, minlength=steps)
+    hours = np.clip(waited.dt.total_seconds().to_numpy("float64") / 3600, 0, LONGEST_LAG_HOURS)
+    return np.bincount(np.rint(hours / LAG_STEP_HOURS).astype("int64"))
+
+
+def _added(counts: Counts, more: Counts) -> Counts:
+    """Both together; each is as long as its longest wait."""
+    size = max(len(counts), len(more))
+    return np.pad(counts, (0, size - len(counts))) + np.pad(more, (0, size - len(more)))
