@@ -20,6 +20,7 @@ export DVC_NO_ANALYTICS := 1
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
 
 .PHONY: help
 help:  ## list the commands
@@ -53,6 +54,10 @@ bench: setup  ## time and memory against the limits; writes reports/benchmarks/
 bench-serving: setup  ## the service against its limits, with wrk; writes reports/benchmarks/serving.md
 	@$(BIN)/python -m tests.benchmarks.serving
 
+.PHONY: bench-monitoring
+bench-monitoring: setup  ## the monitor against its limits; writes reports/benchmarks/monitoring.md
+	@$(BIN)/python -m tests.benchmarks.monitoring
+
 .PHONY: serve
 serve: setup  ## serve the champion's Bento
 	@$(BIN)/takeoff serve
@@ -85,6 +90,12 @@ story: setup  ## release, serve, play the rest of the year, watch, retrain: what
 mlflow: setup  ## browse runs and model versions on http://127.0.0.1:5000 (PORT=... for another port)
 	@test -f mlruns/mlflow.db || { echo "No runs are recorded yet. Run \`make run\` first." >&2; exit 1; }
 	@$(BIN)/python -m mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db --host 127.0.0.1 --port $(PORT)
+
+.PHONY: evidently
+evidently: PORT := 8000
+evidently: setup  ## browse Evidently's reports of all windows on http://127.0.0.1:8000 (PORT=... for another port)
+	@test -d monitoring/reports/workspace || { echo "No window is drawn yet. Run \`make monitor\` first." >&2; exit 1; }
+	@$(BIN)/python -m evidently ui --workspace monitoring/reports/workspace --port $(PORT)
 
 .PHONY: setup
 setup:  ## make .venv from requirements.lock, if it is not there or out of date

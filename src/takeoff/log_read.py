@@ -308,9 +308,12 @@ def _chunk(
     classes = contract.target.classes
     said = parse_arrays(columns.probabilities, len(classes))
     fits = ~np.isnan(said[:, 0])
-    cases = list(zip(columns.contract, columns.decision, fits.tolist(), strict=True))
-    bad = {case for case in set(cases) if _unreadable(*case, contracts, contract)}
-    if bad:
+    odd = not (
+        fits.all() and contracts.keys() >= set(columns.contract) and set(classes) >= set(columns.decision)
+    )
+    if odd:
+        cases = list(zip(columns.contract, columns.decision, fits.tolist(), strict=True))
+        bad = {case for case in set(cases) if _unreadable(*case, contracts, contract)}
         kept = [case not in bad for case in cases]
         if not any(kept):
             return None

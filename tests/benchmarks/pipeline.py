@@ -9,19 +9,14 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
-from typing import NamedTuple
-
-import psutil
 
 from takeoff import paths
 from tests.benchmarks.report import PROJECT, Line, at_most, made_by, say, targets_table, write
+from tests.benchmarks.watched import Run, watched
 
 REPRO = [sys.executable, "-m", "dvc", "repro"]
 BARE = [sys.executable, "-m", "tests.benchmarks.bare"]
-SAMPLE_SECONDS = 0.05
 
 MOST_SECONDS = 300
 MOST_GIB = 4.0
@@ -30,13 +25,6 @@ MOST_NOTHING_SECONDS = 3.0
 LEAST_ROC_AUC = 0.74
 MOST_CALIBRATION_ERROR = 0.03
 MOST_ONE_ROW_US = 100
-
-
-class Run(NamedTuple):
-    """Wall time of a command, and the most memory that it and its children held at once."""
-
-    seconds: float
-    peak_gib: float
 
 
 def main() -> None:
@@ -93,57 +81,9 @@ def _measure(clone: Path) -> tuple[list[Line], dict[str, float]]:
 
 
 def _run(command: list[str], folder: Path) -> Run:
-    """Run a command to its end, watching the memory of its whole tree.
-
-    Raises:
-        SystemExit: it failed; its output stands above.
-    """
     environment = os.environ | {"PYTHONPATH": str(folder / "src"), "PATH": _path_with_python()}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
-    watch = _Watch(process.pid)
-    code = process.wait()
-    seconds = time.perf_counter() - started
-    peak = watch.stop()
-    if code:
-        raise SystemExit(f"{' '.join(command[1:])} failed with exit code {code}; nothing was written.")
-    say(f"   {seconds:.1f} s, {peak:.2f} GiB")
-    return Run(seconds, peak)
-
-
-class _Watch(threading.Thread):
-    """Samples the resident memory of a process and its descendants."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self.pid, self.peak, self.ended = pid, 0, threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        while not self.ended.wait(SAMPLE_SECONDS):
-            self.peak = max(self.peak, _resident(self.pid))
-
-    def stop(self) -> float:
-        """End watching; the peak in GiB."""
-        self.ended.set()
-        self.join()
-        return self.peak / 2**30
-
-
-def _resident(pid: int) -> int:
-    total = 0
-    try:
-        root = psutil.Process(pid)
-        family = [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return 0
-    for process in family:
-        try:
-            total += process.memory_info().rss
-        except psutil.Error:  # it ended between the two calls
-            continue
-    return total
+    return watched(command, folder, environment)
 
 
 def _path_with_python() -> str:
