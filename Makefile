@@ -95,7 +95,7 @@ mlflow: setup  ## browse runs and model versions on http://127.0.0.1:5000 (PORT=
 evidently: PORT := 8000
 evidently: setup  ## browse Evidently's reports of all windows on http://127.0.0.1:8000 (PORT=... for another port)
 	@test -d monitoring/reports/workspace || { echo "No window is drawn yet. Run \`make monitor\` first." >&2; exit 1; }
-	@$(BIN)/python -m evidently ui --workspace monitoring/reports/workspace --port $(PORT)
+	@$(BIN)/python -m evidently.cli ui --workspace monitoring/reports/workspace --port $(PORT)
 
 .PHONY: setup
 setup:  ## make .venv from requirements.lock, if it is not there or out of date

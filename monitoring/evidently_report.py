@@ -1,17 +1,13 @@
 """Evidently's report of a window, for people to look at; the only module that knows Evidently.
 
 Nothing is decided here. The page and the decision are made of what is measured on all rows; this draws the
-distributions behind those numbers, on a sample. Run in a process of its own: Evidently takes seconds to
-import, and holds memory.
-
-    python -m monitoring.evidently_report --rows ROWS.parquet --window 2013-W36 --end 2013-09-09T04:00Z
+distributions behind those numbers, on a sample. Evidently takes seconds to import and holds memory: see
+`monitoring.drawing`, which runs this in a process of its own.
 """
 
-import argparse
 import html
 import json
 import os
-import sys
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
@@ -51,11 +47,9 @@ from evidently.ui.storage.local.base import (
     SNAPSHOTS_DIR_NAME,
 )
 
-from takeoff import files, paths, value
-from takeoff.contract import Contract, read_contract
+from takeoff import files, value
+from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
-from takeoff.model import CARD_FILE
-from takeoff.reference import SAMPLE_FILE
 
 # Distances at every size. For fewer than 1,000 rows Evidently would test for significance instead, and a
 # drift then means something else in a quiet window than in a busy one.
@@ -294,35 +288,3 @@ def _line(legend: str, metric: str, **labels: str) -> PanelMetric:
 
 def _id(name: str) -> uuid.UUID:
     return uuid.uuid5(NAMESPACE, name)
-
-
-def main() -> None:
-    """Draw the window whose rows a file holds, into the project in the current folder."""
-    parser = argparse.ArgumentParser(description="Draw Evidently's report of one window.")
-    parser.add_argument(
-        "--rows", type=Path, required=True, help="Parquet file of the window's rows, see `draw`"
-    )
-    parser.add_argument("--window", required=True, help="its name, such as 2013-W36")
-    parser.add_argument(
-        "--end", type=datetime.fromisoformat, required=True, help="its end, as an ISO instant"
-    )
-    parser.add_argument("--page", type=Path, help="HTML file to write")
-    parser.add_argument("--workspace", type=Path, default=paths.WORKSPACE, help="for `evidently ui`")
-    given = parser.parse_args()
-    try:
-        draw(
-            files.read_rows(paths.REFERENCE / SAMPLE_FILE),
-            files.read_rows(given.rows),
-            read_contract(Path()),
-            files.read_json(paths.RELEASED / CARD_FILE)["decision"]["threshold"],
-            given.page or paths.WINDOWS / f"{given.window}.html",
-            given.workspace,
-            given.window,
-            given.end,
-        )
-    except TakeoffError as error:
-        sys.exit(f"evidently_report: {error}")
-
-
-if __name__ == "__main__":
-    main()
