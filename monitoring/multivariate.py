@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm, rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from monitoring.profiles import Categories, Reference
@@ -124,11 +123,11 @@ def _losses(
 ) -> Floats:
     """ROC AUC that is lost when each column is shuffled, shape (columns,)."""
     order = np.random.default_rng(seed).permutation(len(values))
-    losses = np.zeros(values.shape[1])
+    losses, shuffled = np.zeros(values.shape[1]), values.copy()
     for i in range(values.shape[1]):
-        shuffled = values.copy()
         shuffled[:, i] = values[order, i]
-        losses[i] = whole - roc_auc_score(is_window, classifier.decision_function(shuffled))
+        losses[i] = whole - area(classifier.decision_function(shuffled), is_window).value
+        shuffled[:, i] = values[:, i]
     return losses
 
 

@@ -17,11 +17,12 @@ from tests.small_release import make_released
 
 
 class Small(NamedTuple):
-    """A reference, and the rows and probabilities that it was made of; not to be changed."""
+    """A reference, the rows and probabilities that it was made of, and the model; not to be changed."""
 
     reference: Reference
     rows: pd.DataFrame
     probabilities: np.ndarray
+    onnx: bytes
 
     def drawn(self, size: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
         """Rows drawn with replacement, and their probabilities."""
@@ -42,4 +43,5 @@ def small_reference() -> Small:
         stage.main()
         rows = files.read_rows(paths.split_rows("fit"))
         released = model.load(paths.RELEASED)
-        return Small(Reference.load(), rows, model.predict(released.session, features(rows, contract)))
+        said = model.predict(released.session, features(rows, contract))
+        return Small(Reference.load(), rows, said, (paths.RELEASED / model.MODEL_FILE).read_bytes())
