@@ -1,0 +1,177 @@
+"""What the log holds of each window, against what was measured before: which windows have to be measured."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from monitoring.decision import CHAMPIONS_SHARE
+from monitoring.windows import NO_WINDOW, Kind, Window, place
+from takeoff import files
+from takeoff.contract import Contract
+from takeoff.errors import TakeoffError
+from takeoff.split import Period
+
+Stored = dict[str, dict[str, Any]]
+HOUR = pd.Timedelta(hours=1)  # refusals are counted by the hour
+
+
+class Held(NamedTuple):
+    """What the log holds of a window, in small.
+
+    Attributes:
+        window: whose rows these are.
+        rows: how many.
+        versions: rows by the model version that answered.
+        last_seq: of the row that came last.
+        digest: changes with the rows and their labels.
+        answered: when, in whole hours; None without rows.
+    """
+
+    window: Window
+    rows: int
+    versions: Mapping[str, int]
+    last_seq: int
+    digest: str
+    answered: Period | None
+
+
+def held(counts: pd.DataFrame, kind: Kind, contract: Contract) -> list[Held]:
+    """Each window that holds rows, the oldest first.
+
+    Args:
+        counts: see `takeoff.log_changes.count_by_time`.
+        kind: of the windows.
+        contract: whose zone has the midnights.
+    """
+    windows, places = place(pd.DatetimeIndex(counts["start"]), kind, contract)
+    return [_held(window, counts[places == i]) for i, window in enumerate(windows)]
+
+
+def empty(window: Window) -> Held:
+    """A window of which the log holds nothing."""
+    return Held(window, 0, {}, 0, "", None)
+
+
+def outside(counts: pd.DataFrame, contract: Contract) -> int:
+    """Rows whose time is so far off that no window is cut for it."""
+    placed = place(pd.DatetimeIndex(counts["start"]), "day", contract)
+    return int(counts["rows"][placed.places == NO_WINDOW].sum())
+
+
+def reached(counts: pd.DataFrame, rows: int) -> pd.Timestamp | None:
+    """The instant that the log has reached: only fewer than `rows` rows are dated later.
+
+    The newest row itself may be dated by a clock that is wrong, and would end every window.
+    """
+    timed = counts.dropna(subset="start").sort_values("start", ascending=False)
+    if timed.empty:
+        return None
+    upto = timed["rows"].cumsum()
+    enough = min(rows, int(upto.iloc[-1]))
+    return pd.Timestamp(timed["start"][upto >= enough].iloc[0])
+
+
+def read_results(folder: Path) -> tuple[Stored, list[str]]:
+    """Results of earlier runs by the window's name, and what is wrong with those that can't be read."""
+    found: Stored = {}
+    problems = []
+    for file in sorted(folder.glob("*.json")):
+        try:
+            result = files.read_json(file)
+            found[result["window"]["name"]] = result
+            _ = [result["digest"][key] for key in ("log", "standard", "last_seq", "rows")]
+            _ = [result["window"][key] for key in ("kind", "start", "end", "complete")]
+            _ = result["rows"], result["model_versions"], result["reference"]["model_version"]
+        except (TakeoffError, KeyError, TypeError):
+            found.pop(file.stem, None)
+            problems.append(f"{file.as_posix()} can't be read as a window's result, and is passed over.")
+    return found, problems
+
+
+def is_due(now: Held, before: Mapping[str, Any] | None, standard: str, version: str | None) -> bool:
+    """Whether a window has to be measured.
+
+    Not if nothing has changed; nor if it is history: its rows are leaving the log by their age, or most of
+    them were answered by a version that was champion before, whose reference is gone.
+
+    Args:
+        now: what the log holds.
+        before: the window's JSON of an earlier run, if there is one.
+        standard: digest of what windows are measured against.
+        version: of the champion.
+    """
+    if before is None:
+        return True
+    if is_unchanged(now, before, standard):
+        return False
+    known = before["digest"]
+    if now.last_seq < known["last_seq"]:  # another log
+        return True
+    if now.rows < known["rows"]:
+        return False
+    share = now.versions.get(version or "", 0) / max(now.rows, 1)
+    was_others = before["reference"]["model_version"] != version and share < CHAMPIONS_SHARE
+    return not (was_others and now.rows == known["rows"])
+
+
+def is_unchanged(now: Held, before: Mapping[str, Any] | None, standard: str) -> bool:
+    """Whether measuring would find what it found before."""
+    if before is None:
+        return False
+    return bool(before["digest"]["log"] == now.digest and before["digest"]["standard"] == standard)
+
+
+def batches(due: Iterable[Held], most_sampled: int, most: int) -> Iterable[list[Held]]:
+    """Windows that are gathered in one pass over the log, so that their samples fit into memory.
+
+    Args:
+        due: the oldest first.
+        most_sampled: rows that are kept of a window, at most.
+        most: rows that are kept of all windows of a batch.
+    """
+    batch: list[Held] = []
+    kept = 0
+    for each in due:
+        size = min(each.rows, most_sampled)
+        if batch and kept + size > most:
+            yield batch
+            batch, kept = [], 0
+        batch.append(each)
+        kept += size
+    if batch:
+        yield batch
+
+
+def _held(window: Window, counts: pd.DataFrame) -> Held:
+    versions = counts.groupby("model_version")["rows"].sum()
+    labelled = counts.groupby("model_version")["labels"].sum()
+    newest = counts["last_label"].max()
+    by_version = {str(name): int(versions[name]) for name in sorted(versions.index)}
+    last_seq = int(counts["last_seq"].max())
+    content = {
+        "rows": by_version,
+        "labels": {str(name): int(labelled[name]) for name in sorted(labelled.index)},
+        "last_seq": last_seq,
+        "last_label": None if pd.isna(newest) else float(newest),
+    }
+    first, last = (
+        pd.Timestamp(seconds, unit="s", tz="UTC")
+        for seconds in (counts["first_answer"].min(), counts["last_answer"].max())
+    )
+    return Held(
+        window=window,
+        rows=int(versions.sum()),
+        versions=by_version,
+        last_seq=last_seq,
+        digest=digest(content),
+        answered=Period(first.floor("h"), last.floor("h") + HOUR),
+    )
+
+
+def digest(content: Any) -> str:
+    """Sixteen hex digits that change with the content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

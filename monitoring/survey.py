@@ -1,0 +1,225 @@
+"""One run over the log: which windows are due, and measuring them, many in one pass."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+from tqdm import tqdm
+
+from monitoring import ledger
+from monitoring.drawing import Drawer
+from monitoring.ledger import Held, Stored
+from monitoring.standard import Standard, unknown_versions
+from monitoring.windows import Kind, Window, place
+from takeoff import files, paths
+from takeoff.contract import Contract
+from takeoff.log_changes import count_by_time
+from takeoff.log_read import Chunk, read_chunks, refusals
+from takeoff.split import Period
+
+if TYPE_CHECKING:
+    from monitoring.measure import Gathering
+
+MOST_SAMPLED = 500_000  # rows that are kept of all windows at once, some 100 MB
+OUTSIDE = (
+    "{:,} rows are dated before 1900, after 2199, or not at all, and are in no window: a clock is wrong."
+)
+LATE = (
+    "Only these few rows of the log are dated as late as this, so the window may not be over. Unless there "
+    "is little traffic, a clock is wrong."
+)
+Result = dict[str, Any]
+
+
+class Log(NamedTuple):
+    """What the log holds, in small.
+
+    Attributes:
+        url: where it is.
+        held: windows with rows, the oldest first.
+        now: the instant that it has reached; see `monitoring.ledger.reached`.
+        notes: what is odd about it.
+    """
+
+    url: str
+    held: list[Held]
+    now: pd.Timestamp | None
+    notes: list[str]
+
+
+class Due(NamedTuple):
+    """A window that has to be measured, and the rows that were refused meanwhile, by reason."""
+
+    held: Held
+    refused: dict[str, int] | None
+
+
+def look(url: str, kind: Kind, against: Standard) -> Log:
+    """What the log holds.
+
+    Raises:
+        TakeoffError: there is no log that can be read.
+    """
+    counts, contract = count_by_time(url), against.contract
+    lost = ledger.outside(counts, contract)
+    unknown = unknown_versions(against, sorted(counts["model_version"].unique()))
+    notes = [OUTSIDE.format(lost)] if lost else []
+    notes += [
+        f"Version {each} gave answers, but the registry does not know it: was the service made from another "
+        "project, or is MLFLOW_TRACKING_URI another one?"
+        for each in unknown
+    ]
+    held = ledger.held(counts, kind, contract)
+    return Log(url, held, ledger.reached(counts, against.params.monitoring.rows), notes)
+
+
+def due(log: Log, wanted: Window | None, stored: Stored, against: Standard, draws: bool) -> list[Due]:
+    """Windows that have to be measured, the oldest first.
+
+    Args:
+        log: what there is.
+        wanted: the only one to look at, or None for all.
+        stored: results of earlier runs.
+        against: what windows are measured against.
+        draws: whether a window whose Evidently report is missing has to be measured again to draw it.
+    """
+    held = log.held
+    if wanted:
+        held = [each for each in held if each.window == wanted] or [ledger.empty(wanted)]
+    found = []
+    for each in held:
+        refused = refusals(log.url, each.answered) if each.answered else None
+        now = each._replace(digest=ledger.digest([each.digest, refused]))
+        before = stored.get(each.window.name)
+        unchanged = ledger.is_unchanged(now, before, against.digest)
+        undrawn = draws and unchanged and now.rows > 0 and not page_of(each.window.name).exists()
+        if undrawn or ledger.is_due(now, before, against.digest, against.version):
+            found.append(Due(now, refused))
+    return found
+
+
+def measure(
+    wanted: Sequence[Due], log: Log, stored: Stored, against: Standard, drawer: Drawer | None
+) -> None:
+    """Measure windows, write the JSON of each, add it to `stored`, and ask for its drawing.
+
+    Raises:
+        TakeoffError: the log can't be read any more, or a result can't be written; what was written stays.
+    """
+    if not wanted:
+        return
+    refused = {each.held.window.name: each.refused for each in wanted}
+    total = sum(each.held.rows for each in wanted)
+    most = against.params.monitoring.evidently_rows
+    with tqdm(total=total, unit=" rows", unit_scale=True, desc="Measuring", disable=None) as bar:
+        for batch in ledger.batches([each.held for each in wanted], most, MOST_SAMPLED):
+            for held, gathered in zip(batch, _gather(batch, log, against, bar), strict=True):
+                name = held.window.name
+                earlier = _before(held.window.period, stored.values())
+                result = gathered.result(refused[name], earlier, _notes(held, gathered.rows, log))
+                result["window"]["complete"] = _is_complete(held.window.period.end, log)
+                result["digest"] = {
+                    "log": held.digest,
+                    "standard": against.digest,
+                    "last_seq": held.last_seq,
+                    "rows": held.rows,
+                }
+                files.write_json(paths.WINDOWS / f"{name}.json", result)
+                stored[name] = result
+                if drawer and gathered.rows:
+                    drawer.draw(result["window"], gathered.sample.rows())
+
+
+def complete(stored: Stored, log: Log) -> list[Result]:
+    """All results, the oldest first, with what later windows have changed about them.
+
+    A window is over once later rows are in the log, and the error of the last estimate is known once its
+    labels are: neither needs the window's own rows.
+    """
+    from monitoring.estimate import last_known_error
+
+    held = {each.window.name for each in log.held}
+    results: list[Result] = []
+    for result in sorted(stored.values(), key=lambda each: str(each["window"]["start"])):
+        window, estimated = result["window"], result.get("estimated")
+        is_gone = window["name"] not in held and window["complete"]
+        now = {**window, "complete": is_gone or _is_complete(pd.Timestamp(window["end"]), log)}
+        if estimated:
+            period = Period(pd.Timestamp(window["start"]), pd.Timestamp(window["end"]))
+            error = last_known_error(_before(period, [each for each in results if _is_like(each, result)]))
+            estimated = {**estimated, "last_known_error": error}
+        updated = {**result, "window": now, "estimated": estimated}
+        if updated != result:
+            files.write_json(paths.WINDOWS / f"{window['name']}.json", updated)
+        results.append(updated)
+    return results
+
+
+def page_of(name: str) -> Path:
+    """Evidently's report of a window."""
+    return paths.WINDOWS / f"{name}.html"
+
+
+def _gather(batch: Sequence[Held], log: Log, against: Standard, bar: "tqdm[Any]") -> "list[Gathering]":
+    """Read the log once for these windows."""
+    from monitoring.measure import Gathering  # Great Expectations and scikit-learn take seconds to load
+    from monitoring.quality import Known
+
+    known = Known()
+    gathered = {each.window.name: Gathering(each.window, against, log.now, known) for each in batch}
+    if any(each.rows for each in batch):
+        kind, contract = batch[0].window.kind, against.contract
+        period = Period(batch[0].window.period.start, batch[-1].window.period.end)
+        for chunk in read_chunks(log.url, contract, period):
+            for name, part in _parts(chunk, kind, contract):
+                if name in gathered:
+                    gathered[name].add(part)
+                    bar.update(len(part.rows))
+    return list(gathered.values())
+
+
+def _parts(chunk: Chunk, kind: Kind, contract: Contract) -> Iterator[tuple[str, Chunk]]:
+    """The rows of a chunk by the name of their window."""
+    windows, places = place(pd.DatetimeIndex(chunk.answers["window_time"]), kind, contract)
+    for i, window in enumerate(windows):
+        mine = places == i
+        if mine.all():
+            yield window.name, chunk
+            return
+        yield (
+            window.name,
+            Chunk(
+                rows=chunk.rows[mine].reset_index(drop=True),
+                answers=chunk.answers[mine].reset_index(drop=True),
+                probabilities=chunk.probabilities[mine],
+                shadow=chunk.shadow[mine],
+                shadow_versions=chunk.shadow_versions[mine].reset_index(drop=True),
+            ),
+        )
+
+
+def _before(period: Period, results: Iterable[Result]) -> list[Result]:
+    """Results of windows that were over when this one began, the oldest first."""
+    over = [each for each in results if pd.Timestamp(each["window"]["end"]) <= period.start]
+    return sorted(over, key=lambda each: str(each["window"]["start"]))
+
+
+def _is_like(earlier: Result, result: Result) -> bool:
+    return bool(earlier["window"]["kind"] == result["window"]["kind"])
+
+
+def _is_complete(end: pd.Timestamp, log: Log) -> bool:
+    return log.now is not None and end <= log.now
+
+
+def _notes(held: Held, rows: int, log: Log) -> list[str]:
+    notes = []
+    if rows < held.rows:
+        notes.append(
+            f"{held.rows - rows:,} of {held.rows:,} rows were left out: they were answered under a contract "
+            "with other classes, or one that the log does not know."
+        )
+    if log.now is not None and held.rows and held.window.period.start > log.now:
+        notes.append(LATE)
+    return notes
