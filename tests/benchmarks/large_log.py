@@ -60,7 +60,9 @@ def make(
     rng = np.random.default_rng(seed)
     rows = rows.sample(min(DISTINCT_ROWS, len(rows)), random_state=seed).reset_index(drop=True)
     sent = [to_json(list(row.values())).decode() for row in as_sent(rows, contract)]
-    said, shadowed = (_said(each, rows, contract) for each in (champion[1], challenger[1]))
+    # A candidate that was never released has no threshold of its own.
+    threshold = float(champion[1].card["decision"]["threshold"])
+    said, shadowed = (_said(each, rows, threshold, contract) for each in (champion[1], challenger[1]))
     truth = rows[contract.target.column].astype(str).tolist()
     used = contract.hash  # worked out whenever it is asked for
     first, last = period.start.timestamp(), period.end.timestamp()
@@ -84,9 +86,9 @@ def make(
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def _said(model: Model, rows: pd.DataFrame, contract: Contract) -> _Said:
+def _said(model: Model, rows: pd.DataFrame, threshold: float, contract: Contract) -> _Said:
     probabilities = predict(model.session, features(rows, contract))
-    decisions = value.decide(probabilities, float(model.card["decision"]["threshold"]))
+    decisions = value.decide(probabilities, threshold)
     reviews = value.needs_review(probabilities, decisions, value.cost_matrix(contract), contract.costs.review)
     return _Said(
         [to_json(each).decode() for each in probabilities.tolist()],
