@@ -19,7 +19,7 @@ from takeoff.contract import CONTRACT_FILE, Contract
 from takeoff.params import PARAMS_FILE, Params
 from takeoff.registry import Registry, tracking_uri
 from takeoff.stage import read_config, run
-from tests.benchmarks import drift_rates, drift_table, large_log
+from tests.benchmarks import drift_rates, drift_table, large_log, replay_rate
 from tests.benchmarks.drift_table import Tables
 from tests.benchmarks.report import PROJECT, Line, at_least, at_most, made_by, say, targets_table, write
 from tests.benchmarks.watched import Run, watched
@@ -64,9 +64,11 @@ def main() -> None:
                     f"sqlite:///{log}", contract, params.monitoring.drift, params.seed
                 )
             log.unlink()
+        replayed = replay_rate.line(Path(temporary), contract)
     lines = [line for size, found in runs for line in _window_lines(size, found)]
     lines += [_table_line(tables)] if tables else []
     lines += drift_rates.lines(drift_rates.load(), given.windows)
+    lines += [replayed]
     write("monitoring.md", _report(lines, tables))
 
 
