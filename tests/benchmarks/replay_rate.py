@@ -46,7 +46,7 @@ def line(work: Path, contract: Contract) -> Line:
         after = load(f"{server.address}/predict", bodies, CONNECTIONS, SECONDS)
     single = (before.rate + after.rate) / 2  # the host drifts
     return at_least(
-        f"replay of all of production ({len(played):,} rows and their labels), rows/s against one row at a time",
+        f"replay of production ({len(played):,} rows and their labels), rows/s against one row at a time",
         rate / single,
         LEAST_SHARE,
         "x",
