@@ -95,7 +95,7 @@ def draw(
         raise TakeoffError(f"Window {name} has no rows, so there is nothing to draw.")
     current, before = (_as_drawn(rows, contract, threshold) for rows in (window, reference))
     left_out = [str(each) for each in current if current[each].isna().all() or before[each].isna().all()]
-    snapshot = _measured(current, before, contract, left_out, name=name, timestamp=end)
+    snapshot = _measured(current, before, contract, threshold, left_out, name=name, timestamp=end)
     report = Snapshot.load_model(snapshot).get_html_str(as_iframe=False)
     files.write_text(page, _titled(report, contract, name, left_out))
     _keep(snapshot, contract, workspace, name)
@@ -137,7 +137,12 @@ def _decision(contract: Contract) -> str:
 
 
 def _measured(
-    current: pd.DataFrame, reference: pd.DataFrame, contract: Contract, left_out: Sequence[str], **about: Any
+    current: pd.DataFrame,
+    reference: pd.DataFrame,
+    contract: Contract,
+    threshold: float,
+    left_out: Sequence[str],
+    **about: Any,
 ) -> SnapshotModel:
     """Drift and summary of all rows; quality of those with a label, as Evidently takes no others for it."""
     target = contract.target.column
@@ -145,8 +150,10 @@ def _measured(
     labelled = current[current[target].notna()]
     if set(contract.target.classes) != set(labelled[target]):
         return snapshot
+    # Without it, Evidently would decide at 0.5 whatever the decisions are.
+    at = threshold if len(contract.target.classes) == 2 else None
     quality = _run(
-        [ClassificationQuality(conf_matrix=True, pr_table=True, include_tests=False)],
+        [ClassificationQuality(conf_matrix=True, pr_table=True, include_tests=False, probas_threshold=at)],
         labelled.reset_index(drop=True),
         reference[reference[target].notna()].reset_index(drop=True),
         _definition(contract, left_out, classification=[_task(contract)]),
