@@ -229,6 +229,14 @@ def test_any_text_in_a_category_is_read_as_it_was_sent(store: Store, url: str, t
     assert chunk.answers["row_id"].dropna().tolist() == ([text] if text else [])
 
 
+def test_a_row_with_spaces_between_its_values_is_read_the_same(store: Store, url: str) -> None:
+    store.insert([*entries(1, row=json.dumps(ROW)), *entries(1, row=row())])
+
+    for found in read(url).rows.itertuples(index=False):
+        sent = zip(ROW, CONTRACT.columns.values(), strict=True)
+        assert list(found) == [np.float32(value) if column.is_number else value for value, column in sent]
+
+
 VALUES = st.tuples(
     *(
         st.none() | (st.floats(allow_nan=False, width=32) if column.is_number else st.text(max_size=8))
@@ -283,17 +291,17 @@ def other_contract(kept: list[str]) -> Contract:
 def test_a_row_of_another_contract_has_the_columns_that_both_know(store: Store, url: str) -> None:
     other = other_contract([TEXT, NUMBER])
     open_store(url, list(other.columns), other.hash).close()
-    ours, theirs = entries(1), entries(1, contract=other.hash, row='["QQ",3.5,"x"]')
-    store.insert([ours[0], theirs[0], *entries(1)])
+    theirs = entries(1, contract=other.hash, row='["QQ",3.5,"x"]')
+    store.insert([*entries(1, row=row()), *theirs, *(entries(1, row=row(**{NUMBER: n}))[0] for n in (1, 2))])
 
     chunk = read(url)
 
     first = ROW[list(CONTRACT.columns).index(TEXT)]
-    assert chunk.rows[TEXT].tolist() == [first, "QQ", first]
-    assert chunk.rows[NUMBER].tolist()[1] == 3.5
+    assert chunk.rows[TEXT].tolist() == [first, "QQ", first, first]
+    assert chunk.rows[NUMBER].tolist()[1:] == [3.5, 1, 2]
     assert chunk.rows.loc[1].notna().sum() == 2
-    assert chunk.rows.loc[[0, 2]].notna().all(axis=None)
-    assert overview(url, CONTRACT).contracts == {CONTRACT.hash: 2, other.hash: 1}
+    assert chunk.rows.loc[[0, 2, 3]].notna().all(axis=None)
+    assert overview(url, CONTRACT).contracts == {CONTRACT.hash: 3, other.hash: 1}
 
 
 def test_a_column_that_held_texts_in_another_contract_is_missing_as_a_number(store: Store, url: str) -> None:
