@@ -91,6 +91,10 @@ mlflow: setup  ## browse runs and model versions on http://127.0.0.1:5000 (PORT=
 	@test -f mlruns/mlflow.db || { echo "No runs are recorded yet. Run \`make run\` first." >&2; exit 1; }
 	@$(BIN)/python -m mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db --host 127.0.0.1 --port $(PORT)
 
+.PHONY: monitor
+monitor: setup  ## measure production and decide: healthy, watch or retrain, which ends with 2 (WINDOW=2013-W36 for one)
+	@$(BIN)/python -m monitoring.monitor $(if $(WINDOW),--window "$(WINDOW)")
+
 .PHONY: evidently
 evidently: PORT := 8000
 evidently: setup  ## browse Evidently's reports of all windows on http://127.0.0.1:8000 (PORT=... for another port)
