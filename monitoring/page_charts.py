@@ -185,7 +185,8 @@ def _scale(extent: tuple[float, float], unit: Unit) -> tuple[list[float], float,
 def _short(value: float, unit: Unit, ticks: Sequence[float]) -> str:
     """A tick with as many digits as tell it from its neighbours."""
     step = (ticks[1] - ticks[0]) * (100 if unit == "share" else 1)
-    digits = next(each for each in range(12) if abs(step * 10**each - round(step * 10**each)) < 1e-6)
+    scaled = ((digits, step * 10.0**digits) for digits in range(30))
+    digits = next(found for found, each in scaled if each > 0.5 and abs(each - round(each)) < 1e-6 * each)
     return f"{value * 100:.{digits}f}%" if unit == "share" else f"{value:,.{digits}f}"
 
 
@@ -228,7 +229,10 @@ def _line(series: Series, places: Sequence[float], low: float, high: float) -> L
     return Line(
         name=series.name,
         style=series.style,
-        path="".join("M" + "L".join(at[i] for i, _ in run) for run in runs),
+        # A value that stands alone gets a short line, as promises and rules have no dots.
+        path="".join(
+            "M" + "L".join(at[i] for i, _ in run) + ("m-3 0h6" if len(run) == 1 else "") for run in runs
+        ),
         band="".join(bands),
         bars="".join(bars),
         # A line of no length with round ends: a dot that stays round however the box is stretched.
@@ -269,9 +273,12 @@ def _apart(labels: Sequence[Label]) -> tuple[Label, ...]:
 
 
 def _dates(results: Sequence[Result], places: Sequence[float]) -> tuple[Label, ...]:
-    count = min(DATES, len(results))
+    # Over the turn of a year a name needs its year, and is longer.
+    over_years = len({each.window.name[:4] for each in results}) > 1
+    count = min(2 if over_years else DATES, len(results))
     chosen = sorted({round(i * (len(results) - 1) / max(count - 1, 1)) for i in range(count)})
-    return tuple(Label(short_name(results[i]), places[i]) for i in chosen)
+    names = [each.window.name if over_years else short_name(each) for each in results]
+    return tuple(Label(names[i], places[i]) for i in chosen)
 
 
 def _changes(results: Sequence[Result]) -> tuple[Label, ...]:
