@@ -152,8 +152,7 @@ def _sentence(
     else:
         first = reasons[0]
         found = sum(judgement.state in ("retrain", state) for _, judgement in last)
-        more = f", and {len(reasons) - 1} more reasons" if len(reasons) > 2 else ""
-        also = ", and 1 more reason" if len(reasons) == 2 else more
+        also = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
         within = f"{found} of {count} say so" if len(last) > 1 else f"{count} says so"
         what = f"{state.capitalize()}: {first.text} ({first.window}){also}; {within}"
     return f"{what}. {_money([result for result, _ in last], settings)}"

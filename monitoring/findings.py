@@ -240,11 +240,11 @@ def _against_rule(result: Result, levels: Levels) -> list[Reason]:
 
 
 def _of_predictions(name: str, classes: list[dict[str, Any]], settings: Monitoring) -> list[Reason]:
-    """The class whose predictions moved most: what one gains, the others lose."""
-    moved = [each for each in classes if each["severity"] != "none"]
+    """The class whose predictions moved most, of equals the event: what one gains, the others lose."""
+    moved = [each for each in reversed(classes) if each["severity"] != "none"]
     if not moved:
         return []
-    worst = max(moved, key=lambda each: (each["severity"] == "severe", each["psi"]))
+    worst = max(moved, key=lambda each: (each["severity"] == "severe", round(each["psi"], 2)))
     severity: Severity = "retrain" if worst["severity"] == "severe" else "watch"
     _, measured, required, text = _moved(worst, settings)
     said = f"predictions of '{worst['class']}': {text}"

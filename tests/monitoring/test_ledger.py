@@ -1,0 +1,151 @@
+"""Which windows are due, told from counts of the log and from what was measured before."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.ledger import Held, batches, empty, held, is_due, outside, reached, read_results
+from monitoring.windows import window_of
+from takeoff import files
+from takeoff.contract import read_contract
+from tests.conftest import PROJECT
+
+CONTRACT = read_contract(PROJECT)
+WEEK = window_of("2013-W36", CONTRACT)
+NOW = Held(WEEK, 7000, {"2": 7000}, 9000, "log", None)
+
+
+def counts(*rows: tuple[str | None, int], **changes: Any) -> pd.DataFrame:
+    """What a log holds, by time and number of rows."""
+    made = pd.DataFrame(
+        {
+            "start": pd.to_datetime([time for time, _ in rows], utc=True),
+            "model_version": "1",
+            "rows": [count for _, count in rows],
+            "last_seq": range(1, len(rows) + 1),
+            "labels": 0,
+            "last_label": float("nan"),
+            "first_answer": 1.4e9,
+            "last_answer": 1.4e9,
+        }
+    )
+    return made.assign(**changes)
+
+
+def measured(
+    log: str = "log", standard: str = "standard", version: str | None = "2", **digest: int
+) -> dict[str, Any]:
+    known = {"log": log, "standard": standard, "last_seq": 9000, "rows": 7000, **digest}
+    return {"digest": known, "reference": {"model_version": version}}
+
+
+def test_rows_are_counted_in_the_window_that_holds_them() -> None:
+    found = held(
+        counts(("2013-09-02T04:00Z", 5), ("2013-09-09T03:45Z", 6), ("2013-09-09T04:00Z", 7)), "week", CONTRACT
+    )
+
+    assert [(each.window.name, each.rows, each.last_seq) for each in found] == [
+        ("2013-W36", 11, 2),
+        ("2013-W37", 7, 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change", [{"rows": 6}, {"last_seq": 2}, {"labels": 1}, {"last_label": 1.5e9}, {"model_version": "2"}]
+)
+def test_the_digest_of_a_window_follows_its_rows_and_labels(change: dict[str, Any]) -> None:
+    [before] = held(counts(("2013-09-02T04:00Z", 5)), "week", CONTRACT)
+    [after] = held(counts(("2013-09-02T04:00Z", 5), **change), "week", CONTRACT)
+
+    assert before.digest != after.digest
+    assert before == held(counts(("2013-09-02T04:00Z", 5)), "week", CONTRACT)[0]
+
+
+def test_an_answer_belongs_to_the_whole_hours_in_which_it_was_given() -> None:
+    [found] = held(
+        counts(("2013-09-02T04:00Z", 5), first_answer=3700.0, last_answer=7300.0), "week", CONTRACT
+    )
+
+    assert found.answered == (pd.Timestamp(3600, unit="s", tz="UTC"), pd.Timestamp(10800, unit="s", tz="UTC"))
+
+
+def test_a_window_is_due_until_it_was_measured() -> None:
+    assert is_due(NOW, None, "standard", "2")
+    assert not is_due(NOW, measured(), "standard", "2")
+
+
+@pytest.mark.parametrize("before", [measured(log="other"), measured(standard="other")])
+def test_a_window_is_due_again_when_its_rows_or_the_standard_change(before: dict[str, Any]) -> None:
+    assert is_due(NOW, before, "standard", "2")
+
+
+def test_windows_of_an_earlier_champion_stay_as_they_were_measured() -> None:
+    earlier = measured(standard="other", version="2")
+
+    assert not is_due(NOW, earlier, "standard", "3")
+    assert is_due(NOW._replace(rows=7001), earlier, "standard", "3")
+    assert is_due(NOW._replace(versions={"3": 7000}), earlier, "standard", "3")
+
+
+def test_rows_that_leave_the_log_by_their_age_take_no_result_with_them() -> None:
+    assert not is_due(NOW._replace(rows=10, digest="less"), measured(), "standard", "2")
+
+
+def test_another_log_is_measured_even_if_it_holds_less() -> None:
+    assert is_due(NOW._replace(rows=10, last_seq=10, digest="less"), measured(), "standard", "2")
+
+
+def test_a_few_rows_of_a_wrong_clock_do_not_move_the_instant_that_the_log_has_reached() -> None:
+    many, few = ("2013-09-02T04:00Z", 1000), ("2099-01-01T00:00Z", 9)
+
+    assert reached(counts(many, few), 10) == pd.Timestamp("2013-09-02T04:00Z")
+    assert reached(counts(many, few), 9) == pd.Timestamp("2099-01-01T00:00Z")
+    assert reached(counts(("2013-09-02T04:00Z", 3)), 10) == pd.Timestamp("2013-09-02T04:00Z")
+
+
+def test_an_empty_log_has_reached_nothing() -> None:
+    nothing = counts().astype({"start": "datetime64[s, UTC]"})
+
+    assert reached(nothing, 10) is None
+    assert held(nothing, "week", CONTRACT) == []
+
+
+def test_rows_of_no_calendar_are_counted_apart() -> None:
+    assert outside(counts(("2013-09-02T04:00Z", 5), (None, 2), ("1800-01-01T00:00Z", 4)), CONTRACT) == 6
+
+
+@given(st.lists(st.integers(1, 2000), max_size=30), st.integers(1, 2000), st.integers(1, 5000))
+def test_batches_hold_every_window_in_order_and_no_more_samples_than_fit(
+    rows: list[int], sampled: int, most: int
+) -> None:
+    due = [empty(WEEK)._replace(rows=each, last_seq=i) for i, each in enumerate(rows)]
+
+    found = list(batches(due, sampled, most))
+
+    assert [each for batch in found for each in batch] == due
+    for batch in found:
+        assert len(batch) == 1 or sum(min(each.rows, sampled) for each in batch) <= most
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"window": {"name": "2013-W36"}}', b"\xff"])
+def test_a_result_that_cannot_be_read_is_passed_over_by_name(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "2013-W36.json").write_bytes(content)
+
+    found, problems = read_results(tmp_path)
+
+    assert found == {}
+    assert "2013-W36.json can't be read" in problems[0]
+
+
+def test_results_are_found_by_the_name_of_their_window(tmp_path: Path) -> None:
+    assert read_results(tmp_path / "nothing") == ({}, [])
+
+    window = {"name": "2013-W36", "kind": "week", "start": "a", "end": "b", "complete": True}
+    result = {**measured(), "window": window, "rows": 1, "model_versions": {}}
+    files.write_json(tmp_path / "2013-W36.json", result)
+
+    assert read_results(tmp_path) == ({"2013-W36": result}, [])
