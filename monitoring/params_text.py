@@ -24,7 +24,9 @@ def replaced(text: str, key: str, value: str) -> str:
     if node is None:
         raise TakeoffError(f"{PARAMS_FILE} has no '{key}', so that can't be changed.")
     begin, end = _place(node)
-    return f"{text[:begin]}{value}{text[end:]}"
+    # A block of items may stand right under its key; what is on one line has to be further in.
+    indent = "  " if isinstance(node, yaml.SequenceNode) and not node.flow_style else ""
+    return f"{text[:begin]}{indent}{value}{text[end:]}"
 
 
 def _place(node: yaml.Node) -> tuple[int, int]:

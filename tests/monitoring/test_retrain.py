@@ -117,16 +117,17 @@ def test_parameters_without_a_window_are_refused(text: str) -> None:
         as_of.with_window(text, WINDOW)
 
 
+@pytest.mark.parametrize("before", [TEXT, yaml.safe_dump(yaml.safe_load(TEXT), sort_keys=False)])
 @pytest.mark.parametrize("name", ["compete", "release.beats"])
-def test_a_list_gives_way_to_another_and_what_follows_it_stays(name: str) -> None:
-    text = replaced(TEXT, name, "[rule, boosted]")
+def test_a_list_gives_way_to_another_and_what_follows_it_stays(name: str, before: str) -> None:
+    text = replaced(before, name, "[rule, boosted]")
 
-    expected = yaml.safe_load(TEXT)
+    expected = yaml.safe_load(before)
     group, _, key = name.rpartition(".")
     (expected[group] if group else expected)[key] = ["rule", "boosted"]
     assert yaml.safe_load(text) == expected
-    after = TEXT.index("\ncandidates:" if name == "compete" else "  critical_slices:")
-    assert text.endswith(TEXT[after:])
+    after = before.index("\ncandidates:" if name == "compete" else "  critical_slices:")
+    assert text.endswith(before[after:])
 
 
 # What is set aside
