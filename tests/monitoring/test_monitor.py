@@ -1,0 +1,425 @@
+"""The monitor as a command: a real log of real rows, a real model, and everything that may be wrong."""
+
+import json
+import resource
+import shutil
+import signal
+import socket
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from monitoring import monitor
+from monitoring.decision import NOT_JUDGED
+from monitoring.webhook import VARIABLE
+from monitoring.windows import window_of
+from pipelines import reference
+from takeoff import files, model, paths
+from takeoff.contract import CONTRACT_FILE, read_contract
+from takeoff.log_store import Label, open_store
+from takeoff.packaging import DEFAULT_LOG, LOG_VARIABLE
+from takeoff.params import PARAMS_FILE
+from takeoff.stage import run
+from tests.monitoring.production import fill
+from tests.monitoring.test_webhook import receiver
+from tests.small_release import make_released
+
+pytestmark = pytest.mark.slow
+
+URL = f"sqlite:///{DEFAULT_LOG.as_posix()}"
+DAYS = ["2013-01-08", "2013-01-09", "2013-01-10"]
+MOST_ROWS = 150  # of a day
+ROOM = 40_000  # bytes of a file: reading SQLite takes 32 KiB, a window's result takes more
+Monitor = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def released_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small project with a model and its reference, watched by the day; not to be changed."""
+    folder = tmp_path_factory.mktemp("released project")
+    make_released(folder, "logistic")
+    text = (folder / PARAMS_FILE).read_text(encoding="utf-8")
+    for before, after in (
+        ("  window: week", "  window: day"),
+        ("\n  rows: 500 ", "\n  rows: 100 "),
+        ("    rows: 10000 ", "    rows: 200 "),
+        ("    rows: 300 ", "    rows: 50 "),
+        ("    resamples: 500 ", "    resamples: 100 "),
+        ("  resamples: 1000 ", "  resamples: 100 "),
+    ):
+        assert before in text
+        text = text.replace(before, after, 1)
+    (folder / PARAMS_FILE).write_text(text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        reference.main()
+    return folder
+
+
+@pytest.fixture
+def project(released_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of it to work in. Its registry does not answer, so that nothing waits for an MLflow store."""
+    folder = tmp_path / "a project"
+    shutil.copytree(released_project, folder)
+    (folder / DEFAULT_LOG).parent.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv(LOG_VARIABLE, raising=False)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{once.getsockname()[1]}")
+    yield folder
+
+
+@pytest.fixture
+def watch(project: Path, monkeypatch: pytest.MonkeyPatch) -> Monitor:
+    """The command, without Evidently unless asked for; its exit code."""
+
+    def command(*arguments: str, evidently: bool = False) -> int:
+        arguments = arguments if evidently else (*arguments, "--no-evidently")
+        monkeypatch.setattr(sys, "argv", ["monitor", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run(monitor.main)
+        return int(ended.value.code or 0)
+
+    return command
+
+
+def rows_of(project: Path, days: list[str]) -> pd.DataFrame:
+    contract = read_contract(project)
+    rows = files.read_rows(project / paths.split_rows("validation"))
+    fit = files.read_rows(project / paths.split_rows("fit"))
+    rows = pd.concat([fit, rows], ignore_index=True)
+    time = rows[contract.time.column]
+    parts = []
+    for day in days:
+        period = window_of(day, contract).period
+        parts.append(rows[(time >= period.start) & (time < period.end)].iloc[::5][:MOST_ROWS])
+    return pd.concat(parts, ignore_index=True)
+
+
+def log(
+    project: Path,
+    days: list[str] = DAYS,
+    change: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+    **changes: Any,
+) -> list[Any]:
+    contract = read_contract(project)
+    rows = rows_of(project, days)
+    released = model.load(project / paths.RELEASED)
+    return fill(
+        URL, change(rows) if change else rows, released, changes.pop("version", "1"), contract, **changes
+    )
+
+
+def unlabelled(rows: pd.DataFrame) -> pd.DataFrame:
+    contract = read_contract(Path())
+    return rows.assign(**{contract.target.column: None})
+
+
+def result(day: str) -> dict[str, Any]:
+    found: dict[str, Any] = files.read_json(paths.WINDOWS / f"{day}.json")
+    return found
+
+
+def decision() -> dict[str, Any]:
+    found: dict[str, Any] = files.read_json(paths.DECISION_REPORT)
+    return found
+
+
+def notes(day: str) -> str:
+    return " ".join(result(day)["notes"])
+
+
+def reports() -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in paths.MONITORING.rglob("*") if file.suffix}
+
+
+def test_a_run_measures_every_window_decides_and_writes_the_page(project: Path, watch: Monitor) -> None:
+    log(project)
+
+    code = watch()
+
+    found = decision()
+    assert code == found["exit_code"]
+    assert [each["name"] for each in found["windows"]] == DAYS
+    assert found["windows"][-1]["state"] == NOT_JUDGED  # no later row says that the day is over
+    assert found["sentence"] and DAYS[0] in paths.MONITORING_PAGE.read_text(encoding="utf-8")
+    first = result(DAYS[0])
+    assert first["rows"] == MOST_ROWS and first["model_versions"] == {"1": MOST_ROWS}
+    for part in ("drift", "multivariate", "labels", "performance", "estimated", "quality"):
+        assert first[part] is not None, part
+    assert first["window"]["complete"] and not result(DAYS[-1])["window"]["complete"]
+
+
+def test_what_has_not_changed_is_not_measured_again(
+    project: Path, watch: Monitor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log(project)
+    watch()
+    before = {name: content for name, content in reports().items() if "windows" in name}
+
+    watch()
+
+    assert "Measured 0 of 3 days" in capsys.readouterr().out
+    assert {name: content for name, content in reports().items() if "windows" in name} == before
+
+
+def test_a_label_that_comes_late_has_only_its_own_window_measured_again(
+    project: Path, watch: Monitor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = log(project, change=unlabelled)
+    watch()
+    assert "No label has come yet" in notes(DAYS[1])
+    contract = read_contract(project)
+    with closing(open_store(URL, list(contract.columns), contract.hash, contract.numbers)) as store:
+        late = [
+            Label(each.id, contract.target.classes[0], each.time, each.time)
+            for each in entries[MOST_ROWS:][:9]
+        ]
+        store.insert(labels=late)
+        store.insert(labels=late)  # twice: the second changes nothing
+
+    watch()
+
+    assert "Measured 1 of 3 days" in capsys.readouterr().out
+    assert result(DAYS[1])["labels"]["rows"] == 9
+
+
+def test_a_window_that_was_asked_for_is_the_only_one_measured(project: Path, watch: Monitor) -> None:
+    log(project)
+
+    watch("--window", DAYS[1])
+
+    assert [file.stem for file in sorted(paths.WINDOWS.glob("*.json"))] == [DAYS[1]]
+
+
+def test_a_window_without_rows_is_reported_as_empty(project: Path, watch: Monitor) -> None:
+    log(project)
+
+    assert watch("--window", "2013-03-01") == 0
+
+    assert result("2013-03-01")["rows"] == 0
+    assert "holds no row of this window" in notes("2013-03-01")
+    assert result("2013-03-01")["drift"] is None
+
+
+def test_a_log_without_rows_leaves_nothing_to_judge_and_says_so(project: Path, watch: Monitor) -> None:
+    contract = read_contract(project)
+    open_store(URL, list(contract.columns), contract.hash, contract.numbers).close()
+
+    assert watch() == 0
+
+    assert (decision()["state"], decision()["windows"]) == ("watch", [])
+    assert "nothing to judge yet" in decision()["sentence"]
+    assert "make monitor" in paths.MONITORING_PAGE.read_text(encoding="utf-8")
+
+
+def test_without_labels_performance_is_estimated_and_the_report_says_so(
+    project: Path, watch: Monitor
+) -> None:
+    log(project, change=unlabelled)
+
+    watch("--window", DAYS[0])
+
+    assert result(DAYS[0])["performance"] is None
+    assert result(DAYS[0])["estimated"]["metrics"]["cost"]
+    assert "No label has come yet" in notes(DAYS[0])
+
+
+def test_one_class_alone_has_no_order_to_measure_and_the_report_says_so(
+    project: Path, watch: Monitor
+) -> None:
+    def all_alike(rows: pd.DataFrame) -> pd.DataFrame:
+        contract = read_contract(Path())
+        return rows.assign(**{contract.target.column: contract.target.classes[0]})
+
+    log(project, change=all_alike)
+
+    watch("--window", DAYS[0])
+
+    assert result(DAYS[0])["performance"]["metrics"]["roc_auc"] is None
+    assert "need both classes" in notes(DAYS[0])
+
+
+def test_a_contract_that_changed_since_the_reference_leaves_out_drift_and_says_what_to_do(
+    project: Path, watch: Monitor
+) -> None:
+    log(project)
+    text = (project / CONTRACT_FILE).read_text(encoding="utf-8")
+    (project / CONTRACT_FILE).write_text(text.replace("cost: 75", "cost: 80"), encoding="utf-8")
+
+    watch("--window", DAYS[0])
+
+    assert result(DAYS[0])["drift"] is None and result(DAYS[0])["performance"]
+    for said in ("has changed since the reference was made", "Run `make run`", "another contract.yaml"):
+        assert said in notes(DAYS[0])
+
+
+def test_a_registry_that_does_not_answer_leaves_the_rest_as_it_is(project: Path, watch: Monitor) -> None:
+    log(project)
+
+    watch("--window", DAYS[0])
+
+    assert "does not answer" in notes(DAYS[0])
+    assert decision()["model_version"] is None
+
+
+def test_a_version_that_the_registry_does_not_know_is_named(
+    project: Path, watch: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.as_posix()}/mlflow.db")
+    log(project, DAYS[:1], version="7")
+
+    watch()
+
+    assert any(
+        "Version 7 gave answers, but the registry does not know it" in each for each in decision()["notes"]
+    )
+
+
+def test_rows_of_wrong_clocks_make_windows_of_their_own_and_end_no_other(
+    project: Path, watch: Monitor
+) -> None:
+    first = log(project, DAYS[:1])
+    log(project, DAYS[1:2], row_time=pd.Timestamp("2099-06-01T12:00Z").timestamp(), time=first[0].time - 1e6)
+    log(project, DAYS[2:], lambda rows: rows[:5], row_time=-1e10)
+
+    watch()
+
+    assert [each["name"] for each in decision()["windows"]] == [DAYS[0], "2099-06-01"]
+    assert any("5 rows are dated before 1900" in each for each in decision()["notes"])
+
+
+def test_a_few_rows_of_the_future_leave_the_day_open(project: Path, watch: Monitor) -> None:
+    log(project, DAYS[:1])
+    log(project, DAYS[1:2], lambda rows: rows[:5], row_time=pd.Timestamp("2099-06-01T12:00Z").timestamp())
+
+    watch()
+
+    assert not result(DAYS[0])["window"]["complete"]
+    assert "a clock is wrong" in notes("2099-06-01")
+
+
+def test_a_log_that_is_written_to_meanwhile_is_read_as_it_was(project: Path, watch: Monitor) -> None:
+    log(project, DAYS[:2])
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            log(project, DAYS[2:], lambda rows: rows[:20])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        watch()
+    finally:
+        stop.set()
+        writer.join()
+
+    assert [result(day)["rows"] for day in DAYS[:2]] == [MOST_ROWS, MOST_ROWS]
+    watch()
+    with closing(sqlite3.connect(project / DEFAULT_LOG)) as connection:
+        [(count,)] = connection.execute("SELECT count(*) FROM predictions").fetchall()
+    assert result(DAYS[2])["rows"] == count - 2 * MOST_ROWS
+
+
+def test_a_disk_that_fills_up_leaves_the_last_good_report(
+    project: Path, watch: Monitor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log(project, DAYS[:2])
+    watch()
+    before = reports()
+    log(project, DAYS[2:])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, limits[1]))
+    try:
+        code = watch()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+    assert code == 1
+    said = capsys.readouterr().err
+    assert "could not be written" in said and "Traceback" not in said
+    assert reports() == before
+    assert watch() in (0, 3)
+
+
+def test_a_log_that_is_gone_leaves_the_last_good_report(
+    project: Path, watch: Monitor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log(project, DAYS[:1])
+    watch()
+    before = reports()
+    for file in (project / DEFAULT_LOG).parent.glob("predictions.db*"):
+        file.unlink()
+
+    assert watch() == 1
+
+    assert "There is no prediction log" in capsys.readouterr().err
+    assert reports() == before
+
+
+def test_a_change_of_state_is_posted_once_and_again_if_it_was_not_taken(
+    project: Path, watch: Monitor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log(project, DAYS[:1])
+    with receiver(500) as deaf:
+        monkeypatch.setenv(VARIABLE, deaf.url)
+        watch()
+    said = capsys.readouterr()
+    assert "the webhook was not told: it answered 500" in said.err
+    assert deaf.url not in said.out + said.err
+
+    with receiver() as server:
+        monkeypatch.setenv(VARIABLE, server.url)
+        watch()
+        watch()
+
+    [(_, body)] = server.received
+    assert json.loads(body)["state"] == decision()["state"]
+
+
+def test_two_monitors_of_a_project_do_not_run_at_once(
+    project: Path, watch: Monitor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log(project, DAYS[:1])
+
+    with monitor._alone():
+        assert watch() == 1
+
+    assert "Another monitor of this project is running" in capsys.readouterr().err
+
+
+def test_evidently_draws_what_was_measured_beside_it(
+    project: Path, watch: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    log(project, DAYS[:1])
+
+    watch(evidently=True)
+
+    assert decision()["notes"] and not any("No Evidently report" in each for each in decision()["notes"])
+    assert DAYS[0] in (paths.WINDOWS / f"{DAYS[0]}.html").read_text(encoding="utf-8")
+
+
+def test_a_window_whose_drawing_failed_is_drawn_by_the_next_run(
+    project: Path, watch: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(project, DAYS[:1])
+    monkeypatch.setenv("PYTHONPATH", str(project / "nowhere"))
+    watch(evidently=True)
+    assert any(f"No Evidently report of {DAYS[0]}" in each for each in decision()["notes"])
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+    watch(evidently=True)
+
+    assert (paths.WINDOWS / f"{DAYS[0]}.html").exists()
