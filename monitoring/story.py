@@ -53,7 +53,8 @@ def main() -> None:
     story_project.run(folder, "dvc", "repro")
     _keep_first_release(folder)
     contract, params = read_config(folder)
-    told = [_live_through(month, folder, sample, say) for month in _months(folder, params, most)]
+    months = _months(folder, params, most)
+    told = [_live_through(month, folder, sample, month != months[-1], say) for month in months]
     say("What each was worth on the same rows")
     story = _measure(told, folder, contract, params)
     page = _page(story, contract, params)
@@ -112,7 +113,7 @@ def _months(folder: Path, params: Params, most: int | None) -> list[Month]:
     return months[:most]
 
 
-def _live_through(month: Month, folder: Path, sample: float, say: Any) -> dict[str, Any]:
+def _live_through(month: Month, folder: Path, sample: float, goes_on: bool, say: Any) -> dict[str, Any]:
     """Serve the champion for a month, watch, and retrain where that is asked for; what happened."""
     say(f"{month.name}: the champion serves, and production is played")
     with story_project.serving(folder) as address:
@@ -125,6 +126,8 @@ def _live_through(month: Month, folder: Path, sample: float, say: Any) -> dict[s
     found = {"name": month.name, "state": decision["state"], "sentence": decision["sentence"], "gate": None}
     if code != RETRAIN:
         return found | {"ending": decision["state"]}
+    if not goes_on:
+        return found | {"ending": "retrain, but the story ends"}
     say(f"{month.name}: retrain as of {month.end}")
     story_project.run(folder, "monitoring.retrain", "--as-of", str(month.end))
     gate = files.read_json(folder / paths.RELEASE_REPORT)

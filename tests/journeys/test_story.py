@@ -46,6 +46,7 @@ def test_the_loop_notices_retrains_asks_the_gate_and_serves_on(finished: Path) -
     assert list(july["model_versions"]) == ["1"]
     assert july["contestants"]["loop"] == july["contestants"]["left_alone"]
     assert list(august["model_versions"]) == ["2" if july["gate"]["outcome"] == "released" else "1"]
+    assert august["gate"] is None  # the story ends: nobody would be served
     assert min(each["rows"] for each in told["months"]) > 3_000
     assert told["all"]["rows"] == july["rows"] + august["rows"]
     page = (finished / story.PAGE).read_text(encoding="utf-8")
