@@ -6,6 +6,7 @@ import pandas as pd
 
 from takeoff.log_read import ROWS_A_QUERY, WINDOW_TIME, bounds, open_reader
 
+END_OF_CALENDAR = 253_402_300_800  # the year 10000, in unix seconds
 STEP_SECONDS = 900  # every zone's midnights lie between such steps
 COUNTED = (
     "count(*), max(p.seq), count(l.label), max(l.time), min(p.time), max(p.time) FROM predictions p "
@@ -45,6 +46,7 @@ def count_by_time(url: str) -> pd.DataFrame:
         last_answer=("last_answer", "max"),
     )
     seconds = counted.pop("step").astype("float64") * STEP_SECONDS
+    seconds = seconds.where(seconds.abs() < END_OF_CALENDAR)
     starts = pd.to_datetime(seconds, unit="s", utc=True, errors="coerce").rename("start")
     kinds = {"rows": "int64", "labels": "int64", "last_seq": "int64", "last_label": "float64"}
     return pd.concat([starts, counted.astype(kinds)], axis=1)

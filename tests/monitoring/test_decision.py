@@ -84,6 +84,12 @@ def test_a_model_that_costs_more_than_the_plain_rule_is_a_reason_to_retrain() ->
     assert (reason.severity, reason.what) == ("retrain", "cost against the plain rule")
 
 
+def test_a_loss_to_the_plain_rule_that_may_be_noise_is_no_reason() -> None:
+    rule = HEALTHY["performance"]["money"]["rule"]["value"]
+
+    assert state({"performance": {"money": {"gain_over_rule": estimate(-rule / 2, rule)}}}) == "healthy"
+
+
 @pytest.mark.parametrize("metric", ["cost", "roc_auc", "calibration_error"])
 def test_performance_whose_interval_reaches_what_is_allowed_is_no_reason(metric: str) -> None:
     poor = {"cost": 3 * COST, "roc_auc": 0.4, "calibration_error": 0.5}[metric]

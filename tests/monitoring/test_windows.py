@@ -131,6 +131,12 @@ def test_a_clock_that_is_set_at_midnight_places_each_instant_once(zone: str, ins
     assert holds(window_at(time, "day", in_zone(zone)), time)
 
 
+def test_a_midnight_that_comes_twice_begins_the_day_when_it_comes_first() -> None:
+    found = window_of("2012-11-04", in_zone("America/Havana"))
+
+    assert found.period == (pd.Timestamp("2012-11-04T04:00Z"), pd.Timestamp("2012-11-05T05:00Z"))
+
+
 def test_times_without_a_calendar_are_in_no_window() -> None:
     times = pd.DatetimeIndex(
         ["2013-09-05T12:00Z", None, "1700-01-01T00:00Z", "2261-01-01T00:00Z"], dtype="datetime64[us, UTC]"
