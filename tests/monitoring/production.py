@@ -46,9 +46,7 @@ def fill(
 def _answers(rows: pd.DataFrame, released: Model, version: str, contract: Contract) -> Iterator[Entry]:
     probabilities = predict(released.session, features(rows, contract))
     decisions = value.decide(probabilities, float(released.card["decision"]["threshold"]))
-    reviews = value.needs_review(
-        probabilities, decisions, value.cost_matrix(contract), contract.costs.review
-    )
+    reviews = value.needs_review(probabilities, decisions, value.cost_matrix(contract), contract.costs.review)
     times = [each.timestamp() for each in rows[contract.time.column]]
     ids = new_ids(len(rows), times[0] - ANSWERED_BEFORE_SECONDS) if times else []
     for i, sent in enumerate(as_sent(rows, contract)):
