@@ -49,6 +49,17 @@ IN_FLIGHT = Gauge("takeoff_in_flight", "Requests that are worked on.", multiproc
 PREDICTIONS = Counter("takeoff_predictions_total", "Rows that were answered, by decision.", ["decision"])
 REVIEWS = Counter("takeoff_reviews_total", "Rows for which a human was asked for.")
 UNSEEN = Counter("takeoff_unseen_values_total", "Values that training never saw, by column.", ["column"])
+VALUES = Counter(
+    "takeoff_values_total",
+    "Rows that were answered, by column (the answer is one, too) and by bin of the reference.",
+    ["column", "bin"],
+)
+REFERENCE_SHARE = Gauge(
+    "takeoff_reference_share",
+    "Share of each bin in the rows that the model was fitted on, half a row added to each.",
+    ["column", "bin"],
+    multiprocess_mode="livemax",
+)
 LABELS = Counter("takeoff_labels_total", "Labels that came in, by what became of them.", ["outcome"])
 SHADOW = Counter("takeoff_shadow_total", "Rows for the challenger, by what became of them.", ["outcome"])
 
@@ -75,6 +86,7 @@ MODEL = Gauge(
 decided = cache(PREDICTIONS.labels)
 requested = cache(REQUESTS.labels)
 timed = cache(LATENCY.labels)
+binned = cache(VALUES.labels)
 
 
 def forget_the_dead() -> None:

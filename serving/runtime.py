@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from serving import metrics
 from serving.core import UNREGISTERED, Answered, Core, describe
+from serving.histograms import Histograms
 from serving.prediction_log import Observer, PredictionLog, Retention
 from serving.requests import Row, row_type
 from serving.settings import ServiceSettings
@@ -53,6 +54,7 @@ class Runtime:
         self._golden = _read_golden(home, row_type(contract))
         self._challenger = _challenger(home, contract)
         self.description["challenger"] = self._challenger.version if self._challenger else None
+        self.histograms = Histograms(home, contract)
         self.shadow: Shadow | None = None
         self._log: PredictionLog | None = None
         metrics.MODEL.labels(self.core.version, shipped.card["candidate"]).set(1)
@@ -81,6 +83,7 @@ class Runtime:
 
     def close(self) -> None:
         """Finish what is under way."""
+        self.histograms.count()
         if self.shadow:
             self.shadow.close()
         if self._log:
@@ -114,6 +117,7 @@ class Runtime:
 
     def answered(self, rows: Sequence[Row], answered: Answered) -> None:
         """Count rows whose answers are in the log, and show them to the challenger."""
+        self.histograms.offer(rows, answered.answers)
         for decision, count in Counter(answer["decision"] for answer in answered.answers).items():
             metrics.decided(decision).inc(count)
         if reviews := sum(answer["review"] for answer in answered.answers):

@@ -1,0 +1,136 @@
+"""What was asked and answered, as counts in the bins of the reference, for /metrics.
+
+Counts of all workers and of any two moments add up, so Prometheus can tell how far the rows of any hour or
+day have moved from the reference. Nothing is counted while a caller waits: rows are put aside, and counted
+together about once a second.
+"""
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from serving import metrics
+from serving.requests import Row
+from takeoff import paths
+from takeoff.contract import Contract
+
+PROFILE = "profile.json"
+MISSING, OTHER = "missing", "other"
+ANSWER = "(answer)"  # as a column: the probability of the event; no column of a contract is named so
+MOST_WAITING = 50_000  # rows put aside, before they are counted at once
+MOST_VALUES = 200  # of a category that have a bin of their own; rarer ones are `other`
+# Rows added to each bin before a share is taken, as in monitoring/drift.py: an empty one has a logarithm.
+HALF = 0.5
+
+Values = npt.NDArray[np.float64]
+
+
+class Bins(NamedTuple):
+    """Bins of one column.
+
+    Attributes:
+        names: of all bins, the last one `MISSING`.
+        edges: between the bins of a number, ascending, one fewer than its bins; None for a category.
+        places: bin of each value of a category.
+        counts: rows of the reference in each bin.
+    """
+
+    names: list[str]
+    edges: Values | None
+    places: Mapping[str, int]
+    counts: Values
+
+
+class Histograms:
+    """Counts rows; safe to use from several threads.
+
+    Args:
+        home: folder with the Bento's files.
+        contract: what a row is.
+    """
+
+    def __init__(self, home: Path, contract: Contract) -> None:
+        self._bins = _read(home, contract)
+        self._lock = threading.Lock()
+        self._rows: list[Row] = []
+        self._answers: list[float] = []
+        for column, bins in self._bins.items():
+            shares = (bins.counts + HALF) / (bins.counts + HALF).sum()
+            for name, share in zip(bins.names, shares, strict=True):
+                metrics.REFERENCE_SHARE.labels(column, name).set(share)
+
+    def offer(self, rows: Sequence[Row], answers: Sequence[Mapping[str, Any]]) -> None:
+        """Put rows aside that have been answered."""
+        if not self._bins:
+            return
+        with self._lock:
+            self._rows += rows
+            self._answers += [each["probability"] for each in answers]
+            many = len(self._rows) >= MOST_WAITING
+        if many:
+            self.count()
+
+    def count(self) -> None:
+        """Count what was put aside."""
+        with self._lock:
+            rows, answers = self._rows, self._answers
+            self._rows, self._answers = [], []
+        if not rows:
+            return
+        for column, bins in self._bins.items():
+            values = answers if column == ANSWER else [row[column] for row in rows]
+            for place in np.flatnonzero(counts := count(values, bins)).tolist():
+                metrics.binned(column, bins.names[place]).inc(int(counts[place]))
+
+
+def count(values: Sequence[Any], bins: Bins) -> npt.NDArray[np.int64]:
+    """Rows in each bin.
+
+    Args:
+        values: numbers or texts, None where missing.
+        bins: of the column.
+
+    Returns:
+        int64, shape (bins,).
+    """
+    missing = len(bins.names) - 1
+    if bins.edges is None:
+        other = missing - 1
+        places = [missing if each is None else bins.places.get(each, other) for each in values]
+        return np.bincount(places, minlength=len(bins.names))
+    # As the model sees them, and as the reference was counted.
+    numbers = np.array(values, dtype=np.float32).astype(np.float64)
+    found = np.where(np.isnan(numbers), missing, np.searchsorted(bins.edges, numbers, side="right"))
+    return np.bincount(found, minlength=len(bins.names))
+
+
+def _read(home: Path, contract: Contract) -> dict[str, Bins]:
+    """Bins by column; none where the reference is not there, as only a Bento is sure to have it."""
+    file = home / paths.REFERENCE / PROFILE
+    if not file.is_file():
+        return {}
+    profile = json.loads(file.read_text(encoding="utf-8"))
+    known = {name: _bins(profile["columns"][name]) for name in contract.columns}
+    return known | {ANSWER: _bins(profile["predictions"][contract.target.classes[-1]])}
+
+
+def _bins(known: Mapping[str, Any]) -> Bins:
+    if known["type"] == "category":
+        most = sorted(known["counts"].items(), key=lambda each: -each[1])
+        own, rare = most[:MOST_VALUES], most[MOST_VALUES:]
+        counts = [*(rows for _, rows in own), sum(rows for _, rows in rare), known["missing"]]
+        names = [name for name, _ in own]
+        places = {name: place for place, name in enumerate(names)}
+        # A value may have the name of one of the two.
+        return Bins(
+            [*(f"={name}" for name in names), OTHER, MISSING], None, places, np.array(counts, "float64")
+        )
+    edges = np.array(known["edges"][1:-1], dtype="float64")
+    counts = known["counts"] or [0]  # a reference without any value
+    names = [f"{place:02d}" for place in range(len(counts))]
+    return Bins([*names, MISSING], edges, {}, np.array([*counts, known["missing"]], dtype="float64"))

@@ -1,0 +1,100 @@
+"""Counts in the bins of the reference: exact, of bounded size, and those of the reference stage."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import REGISTRY
+
+from serving.histograms import ANSWER, HALF, MISSING, OTHER, Histograms, count
+from serving.requests import Row
+from takeoff import paths
+from takeoff.contract import read_contract
+from takeoff.features import features
+from takeoff.reference import PROFILE_FILE, profile
+from tests.small_release import FIT_ROWS, PROJECT, small_rows
+
+CONTRACT = read_contract(PROJECT)
+BINS = 20
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the profile of real rows and of answers spread over 0 to 1."""
+    folder = tmp_path_factory.mktemp("home")
+    rows = small_rows()[:FIT_ROWS].reset_index(drop=True)
+    event = np.random.default_rng(1).random(len(rows)).astype("float32")
+    made = profile(rows, np.column_stack([1 - event, event]), CONTRACT, BINS)
+    (folder / paths.REFERENCE).mkdir(parents=True)
+    (folder / paths.REFERENCE / PROFILE_FILE).write_text(json.dumps(made))
+    return folder
+
+
+def rows() -> list[Row]:
+    """As requests leave them: numbers, texts, None where missing."""
+    frame = small_rows()[:FIT_ROWS]
+    plain = features(frame, CONTRACT)
+    return [
+        {
+            name: None if (value == "" or value != value) else value
+            for name, value in zip(plain.columns, values, strict=True)
+        }
+        for values in plain.itertuples(index=False)
+    ]
+
+
+def counted(column: str, name: str) -> float:
+    return REGISTRY.get_sample_value("takeoff_values_total", {"column": column, "bin": name}) or 0.0
+
+
+def test_rows_of_the_reference_fall_into_the_bins_as_the_reference_counted_them(home: Path) -> None:
+    histograms = Histograms(home, CONTRACT)
+
+    for name in CONTRACT.columns:
+        bins = histograms._bins[name]
+        assert count([row[name] for row in rows()], bins).tolist() == bins.counts.tolist()
+
+
+def test_what_was_put_aside_is_counted_once(home: Path) -> None:
+    histograms = Histograms(home, CONTRACT)
+    bins = histograms._bins[ANSWER]
+    before = [counted(ANSWER, name) for name in bins.names]
+
+    histograms.offer(rows()[:100], [{"probability": i / 100} for i in range(100)])
+    histograms.count()
+    histograms.count()
+
+    after = [counted(ANSWER, name) for name in bins.names]
+    assert sum(after) - sum(before) == 100
+    assert after[-1] == before[-1]
+
+
+def test_the_reference_is_exposed_as_shares_that_add_up_to_one(home: Path) -> None:
+    histograms = Histograms(home, CONTRACT)
+
+    for column, bins in histograms._bins.items():
+        shares = [
+            REGISTRY.get_sample_value("takeoff_reference_share", {"column": column, "bin": name})
+            for name in bins.names
+        ]
+        assert sum(filter(None, shares)) == pytest.approx(1)
+        assert min(filter(None, shares)) >= HALF / (bins.counts.sum() + HALF * len(bins.names)) - 1e-12
+
+
+def test_a_value_that_the_reference_never_held_is_other_and_none_is_missing(home: Path) -> None:
+    name = CONTRACT.categories[0]
+    bins = Histograms(home, CONTRACT)._bins[name]
+
+    found = count(["no such value", None, None], bins)
+
+    assert (found[bins.names.index(OTHER)], found[bins.names.index(MISSING)]) == (1, 2)
+
+
+def test_a_service_without_a_reference_counts_nothing_and_works(tmp_path: Path) -> None:
+    histograms = Histograms(tmp_path, CONTRACT)
+
+    histograms.offer(rows()[:5], [{"probability": 0.5}] * 5)
+    histograms.count()
+
+    assert histograms._bins == {}

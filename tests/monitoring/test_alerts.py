@@ -1,0 +1,80 @@
+"""Alert rules: each calls when it should, leads to its runbook entry, and reads metrics that exist."""
+
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import prometheus_client
+import pytest
+import yaml
+
+from serving import metrics
+from tests.small_release import PROJECT
+
+RULES = PROJECT / "monitoring" / "prometheus" / "alerts.yaml"
+RULE_TESTS = PROJECT / "monitoring" / "prometheus" / "alerts_test.yaml"
+RUNBOOK = PROJECT / "monitoring" / "RUNBOOK.md"
+SUFFIXES = ("_bucket", "_sum", "_count", "_total")
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)"
+)
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+
+
+def alerts() -> list[dict[str, Any]]:
+    return [rule for rule in rules() if "alert" in rule]
+
+
+def exposed() -> set[str]:
+    """Names of the families that the service's own module registers."""
+    families = [
+        each
+        for each in vars(metrics).values()
+        if isinstance(each, prometheus_client.metrics.MetricWrapperBase)
+    ]
+    return {family._name for family in families}
+
+
+def named(text: str) -> set[str]:
+    found = re.findall(r"\btakeoff_[a-z_]+", text)
+    for suffix in SUFFIXES:
+        found = [each.removesuffix(suffix) for each in found]
+    return set(found)
+
+
+def test_the_rules_are_what_prometheus_takes() -> None:
+    done = subprocess.run(["promtool", "check", "rules", RULES], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_alert_calls_where_it_should_and_nowhere_else() -> None:
+    done = subprocess.run(
+        ["promtool", "test", "rules", RULE_TESTS], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_tested_both_ways() -> None:
+    tested = [
+        (case["alertname"], bool(case["exp_alerts"]))
+        for test in yaml.safe_load(RULE_TESTS.read_text())["tests"]
+        for case in test["alert_rule_test"]
+    ]
+    assert sorted(tested) == sorted((each["alert"], calls) for each in alerts() for calls in (True, False))
+
+
+def test_every_alert_has_its_runbook_entry_and_every_entry_its_alert() -> None:
+    entries = re.findall(r"^## (\S+)$", RUNBOOK.read_text(), re.MULTILINE)
+
+    assert sorted(entries) == sorted(each["alert"] for each in alerts())
+    for each in alerts():
+        assert each["annotations"]["runbook"] == f"monitoring/RUNBOOK.md#{each['alert'].lower()}"
+
+
+def test_every_metric_of_a_rule_is_one_of_the_service() -> None:
+    assert named(" ".join(each["expr"] for each in rules())) <= exposed()
