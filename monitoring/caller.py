@@ -4,12 +4,14 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import httpx
 
 from monitoring.journal import Waiting
+from takeoff.address import without_password
 from takeoff.errors import TakeoffError
 
 ROWS_A_REQUEST = 1_000
@@ -19,10 +21,12 @@ GONE_SECONDS = 30.0  # how long a service may be away, as in a restart
 BUSY_SECONDS = 300.0  # how long it may refuse for being busy
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
+LONGEST_WAIT_SECONDS = 60.0  # that a service may ask for
+MOST_LOST = 5  # answers in a row of one request, before it is no accident
 
 
 class Lost(ConnectionError):  # noqa: N818  # what has become of the request, rather than a mistake
-    """The connection broke before the answer: whether the service has acted is unknown."""
+    """There was no answer, or none in time: whether the service has acted is unknown."""
 
 
 class Answers(NamedTuple):
@@ -46,13 +50,14 @@ class Caller:
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
-        self.url = url.rstrip("/")
+        url = url.rstrip("/")
+        self._shown = without_password(url)
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         try:
-            self._client = httpx.Client(base_url=self.url, headers=headers, timeout=ANSWER_SECONDS)
+            self._client = httpx.Client(base_url=url, headers=headers, timeout=ANSWER_SECONDS)
         except (httpx.InvalidURL, ValueError):
             raise TakeoffError(
-                f"'{url}' is no address of a service. Write it as http://127.0.0.1:3000."
+                f"'{self._shown}' is no address of a service. Write it as http://127.0.0.1:3000."
             ) from None
 
     def close(self) -> None:
@@ -63,15 +68,23 @@ class Caller:
         """The version of the model that answers.
 
         Raises:
-            TakeoffError: no service answers, or it is one for another contract.
+            TakeoffError: no service answers, it is something else, or it is one for another contract.
         """
-        content = self._ask("GET", "/model", None).json()
-        if content.get("contract_hash") != contract_hash:
+        try:
+            content = self._ask("GET", "/model", None).json()
+            known, version = content["contract_hash"], str(content["model_version"])
+        except Lost:
+            raise self.breaks_off() from None
+        except (ValueError, KeyError, TypeError):
             raise TakeoffError(
-                f"The service at {self.url} was made under another contract than contract.yaml. Serve the "
+                f"What answers at {self._shown} is not this project's service. Name the service with URL=..."
+            ) from None
+        if known != contract_hash:
+            raise TakeoffError(
+                f"The service at {self._shown} was made under another contract than contract.yaml. Serve the "
                 f"champion of this project (`make serve`), or replay from the project that it came from."
             )
-        return str(content["model_version"])
+        return version
 
     def predict(self, rows: Sequence[bytes]) -> Answers:
         """Ask for rows; those that the service refuses are left out, the others asked again.
@@ -109,14 +122,23 @@ class Caller:
                 % (each.prediction_id.encode(), _text(each.label), _iso(each.known_at))
                 for each in labels[start : start + LABELS_A_REQUEST]
             ]
-            while True:
-                try:
-                    response = self._ask("POST", "/feedback", _list_of("labels", content))
-                except Lost:
-                    continue  # the same labels again count once
-                break
+            response = self._tell(_list_of("labels", content))
             if response.status_code != 200:
                 raise _unexpected(response)
+
+    def breaks_off(self) -> TakeoffError:
+        """What to say of a service of which answers are lost again and again."""
+        return TakeoffError(
+            f"The service at {self._shown} breaks off or answers too late, again and again. Its own "
+            f"output says why; then start the replay again: it goes on from here."
+        )
+
+    def _tell(self, body: bytes) -> httpx.Response:
+        """The answer to labels; they are sent again where it is lost, since the same labels count once."""
+        for _ in range(MOST_LOST):
+            with suppress(Lost):
+                return self._ask("POST", "/feedback", body)
+        raise self.breaks_off()
 
     def _ask(self, method: str, path: str, body: bytes | None) -> httpx.Response:
         """The answer, after waiting for a service that is away or busy."""
@@ -132,22 +154,25 @@ class Caller:
             else:
                 if response.status_code == 401:
                     raise TakeoffError(
-                        f"The service at {self.url} wants an API key: put one of its into TAKEOFF_API_KEY."
+                        f"The service at {self._shown} wants an API key: put one of its into TAKEOFF_API_KEY."
                     )
-                if response.status_code not in (429, 503):
+                if response.status_code not in (429, 502, 503, 504):
                     return response
+                pause = max(pause, _asked_to_wait(response))
+                if _may_have_acted(response):
+                    time.sleep(pause)  # it may be at it still
+                    raise Lost("no answer in time")
                 if time.monotonic() - start > BUSY_SECONDS:
                     raise TakeoffError(
-                        f"The service at {self.url} has been too busy for {BUSY_SECONDS:g} s. Give it more "
-                        f"workers or play slower, then start the replay again: it goes on from here."
+                        f"The service at {self._shown} has been too busy for {BUSY_SECONDS:g} s. Give it "
+                        f"more workers or play slower, then start the replay again: it goes on from here."
                     )
-                pause = max(pause, float(response.headers.get("Retry-After", "0")))
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _gone(self) -> TakeoffError:
         return TakeoffError(
-            f"No service answers at {self.url}. Start it with `make serve` in another terminal, or name "
+            f"No service answers at {self._shown}. Start it with `make serve` in another terminal, or name "
             f"another one with URL=..., then start the replay again: it goes on from here."
         )
 
@@ -162,6 +187,22 @@ def _text(value: str) -> bytes:
 
 def _iso(seconds: float) -> bytes:
     return datetime.fromtimestamp(seconds, UTC).isoformat().encode()
+
+
+def _may_have_acted(response: httpx.Response) -> bool:
+    """Whether rows may be in the log without an answer: the service, or what is before it, ran late."""
+    if response.status_code in (502, 504):
+        return True
+    try:
+        return response.status_code == 503 and response.json()["error"]["code"] == "overdue"
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _asked_to_wait(response: httpx.Response) -> float:
+    """Seconds of Retry-After; 0 where it says none, or names a date."""
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), LONGEST_WAIT_SECONDS) if text.isdecimal() else 0.0
 
 
 def _reasons(response: httpx.Response) -> dict[int, str]:

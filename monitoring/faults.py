@@ -52,9 +52,9 @@ def read_fault(text: str, start: pd.Timestamp, contract: Contract) -> Fault:
     name, _, column = text.partition(":")
     if name not in FAULTS:
         raise TakeoffError(f"There is no fault '{name}'; {nearest(name, list(FAULTS))}")
-    if name == "double":
+    if name == DOUBLE:
         if column:
-            raise TakeoffError("The fault 'double' is one of all traffic: it takes no column.")
+            raise TakeoffError(f"The fault '{name}' is one of all traffic: it takes no column.")
         return Fault(name, None, start)
     fitting = [each for each in contract.columns if _fits(name, each, contract)]
     if column not in contract.columns:
@@ -77,13 +77,20 @@ def plant(rows: pd.DataFrame, fault: Fault, contract: Contract) -> pd.DataFrame:
 
     Returns:
         A new frame, ordered by time; only `double` changes how many rows there are.
+
+    Raises:
+        TakeoffError: the column has no value at all, or no new one can be made.
     """
     since = rows[contract.time.column] >= fault.start
     if not since.any():
         return rows
     if fault.column is None:
         return _double(rows, since, contract)
-    values = FAULTS[fault.name](rows[fault.column], since, fault.column, contract)
+    if rows[fault.column].isna().all():
+        raise TakeoffError(
+            f"Nothing can go wrong with '{fault.column}': no row that is played has a value of it."
+        )
+    values = CHANGES[fault.name](rows[fault.column], since, fault.column, contract)
     return rows.assign(**{fault.column: rows[fault.column].where(~since, values)})
 
 
@@ -122,14 +129,14 @@ def _double(rows: pd.DataFrame, since: "pd.Series[bool]", contract: Contract) ->
     return together.sort_values(contract.time.column, kind="stable").reset_index(drop=True)
 
 
-# `double` stands for itself: it changes the frame, and no column.
-FAULTS: Mapping[str, Change] = {
+CHANGES: Mapping[str, Change] = {
     "stuck": _stuck,
     "units": _units,
     "missing": _missing,
     "new-category": _new_category,
-    "double": _missing,
 }
+DOUBLE = "double"  # changes how many rows there are, and no column
+FAULTS = (*CHANGES, DOUBLE)
 
 
 def unseen(value: str, known: Iterable[str], pattern: str) -> str:

@@ -1,14 +1,17 @@
 """What a replay has done so far, kept line by line, so that one that was stopped goes on where it was.
 
 A line is added before rows are sent, and one after they are answered. A replay that ends in between knows
-which rows are in doubt; which of them were answered is looked up in the prediction log.
+which rows are in doubt; which of them were answered is looked up in the prediction log. Lines survive the
+end of the process, however it comes; a power cut may take the last ones, and their rows are sent again.
 """
 
+import fcntl
 import heapq
 import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -25,14 +28,22 @@ class Waiting(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """A tick that was begun and not ended: its simulated start, and when it was begun, unix seconds."""
+    """What was begun and not ended.
 
-    tick: float
+    Attributes:
+        begun: when that was first, unix seconds of the real clock.
+        until: simulated end of what may have been sent, unix seconds.
+    """
+
     begun: float
+    until: float
 
 
 class Journal:
     """The journal of one replay, open for more; use it as a context.
+
+    Raises:
+        TakeoffError: another replay has it open, it can't be written, or the file is something else.
 
     Attributes:
         position: simulated start of the next tick, unix seconds; None before the first.
@@ -48,22 +59,38 @@ class Journal:
         self.counts: Counter[str] = Counter()
         self.doubt: Doubt | None = None
         self.done = False
-        lines = [] if restart else _read(path)
-        known = next((line for line in lines if "replay" in line), None)
-        for line in lines:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = path.with_suffix(".lock").open("w")
+            self._open(path, dict(settings), restart)
+        except OSError as error:
+            raise TakeoffError(
+                f"The journal of the replay, {path.as_posix()}, can't be written: {error.strerror}. "
+                f"Name another file with --journal."
+            ) from None
+
+    def _open(self, path: Path, settings: dict[str, Any], restart: bool) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TakeoffError(
+                f"Another replay is running with the journal {path.as_posix()}. Wait for it or stop it; to "
+                f"play two at once, give each a --journal of its own."
+            ) from None
+        lines = _read(path)
+        known = lines[0]["replay"] if lines else None
+        for line in [] if restart else lines:
             self._apply(line)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if known is not None and known["replay"] == dict(settings):
+        if known == settings and not restart:
             self._file = path.open("a", encoding="utf-8")
-            if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+            if not path.read_bytes().endswith(b"\n"):
                 self._file.write("\n")  # after a line that was cut off
             return
         # Another replay: what still waits for its truth gets it now.
         self.position, self.doubt, self.done = None, None, False
         self.counts.clear()
         part = path.with_suffix(".part")
-        with part.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({"replay": dict(settings), "waiting": self.waiting}) + "\n")
+        part.write_text(json.dumps({"replay": settings, "waiting": self.waiting}) + "\n", encoding="utf-8")
         part.replace(path)
         self._file = path.open("a", encoding="utf-8")
 
@@ -73,11 +100,13 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # on a full disk, which `_add` has told of
+            self._file.close()
+        self._lock.close()
 
-    def begin(self, tick: float) -> None:
-        """Rows of this tick are sent now."""
-        self._add({"begin": tick, "at": time.time()})
+    def begin(self, tick: float, until: float) -> None:
+        """Rows of the tick from `tick` to `until` are sent now."""
+        self._add({"begin": tick, "until": until, "at": time.time()})
 
     def end(
         self, tick: float, following: float, answered: Iterable[Waiting], labelled: int, counts: Counter[str]
@@ -121,24 +150,41 @@ class Journal:
             self.waiting = [Waiting(*each) for each in line["waiting"]]
             heapq.heapify(self.waiting)
         elif "begin" in line:
-            self.doubt = Doubt(line["begin"], line["at"])
+            self.doubt = self._doubted(line)
         elif "end" in line:
             for _ in range(line["labelled"]):
                 heapq.heappop(self.waiting)
             for each in line["waiting"]:
                 heapq.heappush(self.waiting, Waiting(*each))
             self.counts.update(line["counts"])
-            self.position, self.doubt = line["next"], None
+            self.position = line["next"]
+            # A longer tick may have been begun before this one: the rest of it stays in doubt.
+            if self.doubt is not None and self.doubt.until <= line["next"]:
+                self.doubt = None
         elif "done" in line:
             self.done = True
 
+    def _doubted(self, begun: Mapping[str, Any]) -> Doubt:
+        """A tick may be begun more than once, at another speed in other lengths: all is in doubt."""
+        if self.doubt is None or self.doubt.until <= begun["begin"]:
+            return Doubt(begun["at"], begun["until"])
+        return Doubt(min(self.doubt.begun, begun["at"]), max(self.doubt.until, begun["until"]))
+
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a journal; one that was cut off is no line."""
+    """The lines of a journal; one that was cut off is no line.
+
+    Raises:
+        TakeoffError: the file is no journal.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
+    except UnicodeDecodeError:
+        text = "?"
+    if text and not text.startswith('{"replay": '):
+        raise TakeoffError(f"{path.as_posix()} is no journal of a replay. Name another file with --journal.")
     lines = []
     for line in text.split("\n"):
         try:

@@ -24,11 +24,12 @@ import pandas as pd
 from rich.table import Table
 from tqdm import tqdm
 
-from monitoring.caller import ROWS_A_REQUEST, Answers, Caller, Lost
+from monitoring.caller import MOST_LOST, ROWS_A_REQUEST, Answers, Caller, Lost
 from monitoring.faults import FAULTS, plant, read_fault
 from monitoring.journal import Journal, Waiting
 from monitoring.stream import Stream, Tick, prepare, ticks
 from takeoff import files, paths
+from takeoff.address import without_password
 from takeoff.contract import Contract, read_contract
 from takeoff.errors import TakeoffError
 from takeoff.log_read import read_chunks
@@ -40,7 +41,6 @@ DEFAULT_URL = "http://127.0.0.1:3000"
 KEY_VARIABLE = "TAKEOFF_API_KEY"
 JOURNAL = paths.MONITORING / "replay.jsonl"
 TICK_SECONDS = 3600.0  # simulated; the longest that a label is late
-MOST_LOST = 5  # answers of one tick, before it is no accident
 SETTINGS = ("start", "end", "sample", "seed", "fault", "since")  # a replay with others is another one
 SAY_SECONDS = 15.0  # between two lines of progress where there is no terminal
 
@@ -95,7 +95,7 @@ def play(
         TakeoffError: the service is gone or refuses; the journal keeps what was done.
     """
     size = TICK_SECONDS if speed is None else min(TICK_SECONDS, max(1.0, speed))
-    doubt, started = journal.doubt, time.monotonic()
+    started = time.monotonic()
     first = float(stream.times[0] // size * size) if journal.position is None else journal.position
     with _Progress(len(stream.times)) as progress, ThreadPoolExecutor(1) as beside:
         for tick in ticks(stream.times, size, first, until):
@@ -103,16 +103,15 @@ def play(
             if tick.rows or due:
                 told = beside.submit(caller.feedback, due)  # of earlier ticks: neither waits for the other
                 begun, answers = time.time(), dict[int, str]()
-                if doubt is not None and doubt.tick == tick.start:
-                    answers = _answered(stream, tick, doubt.begun, contract, log)
-                journal.begin(tick.start)
+                if journal.doubt is not None and tick.start < journal.doubt.until:
+                    answers = _answered(stream, tick, journal.doubt.begun, contract, log)
+                journal.begin(tick.start, tick.end)
                 refused = _ask(stream, tick, caller, answers, begun, contract, log)
                 told.result()
                 journal.end(
                     tick.start, tick.end, _waiting(stream, answers), len(due), _counts(answers, due, refused)
                 )
                 progress.show(tick, journal.counts)
-            doubt = None
             if speed is not None:
                 time.sleep(max(0.0, started + (tick.end - first) / speed - time.monotonic()))
 
@@ -186,8 +185,17 @@ def _rows(given: argparse.Namespace, contract: Contract) -> pd.DataFrame:
             f"production goes from {first.date()} to {last.date()}."
         )
     if not given.fault:
+        if given.since:
+            raise TakeoffError(
+                "There is a first day of a fault and no fault. Name it with FAULT=... (--fault)."
+            )
         return played
     since = pd.Timestamp(given.since).tz_localize(zone).tz_convert("UTC") if given.since else start
+    if since > played[contract.time.column].iloc[-1]:
+        raise TakeoffError(
+            f"The fault would begin on {given.since}, after the last row that is played: "
+            f"choose an earlier day with FAULT_FROM=... (--fault-from)."
+        )
     return plant(played, read_fault(given.fault, since, contract), contract)
 
 
@@ -243,10 +251,7 @@ def _ask(
             found: Answers = caller.predict([stream.bodies[place] for place in part])
         except Lost:
             if (lost := lost + 1) > MOST_LOST:
-                raise TakeoffError(
-                    f"The service at {caller.url} breaks off again and again. Its own output says why; then "
-                    f"start the replay again: it goes on from here."
-                ) from None
+                raise caller.breaks_off() from None
             answers.update(_answered(stream, tick, begun, contract, log))
             todo = [place for place in [*part, *todo] if place not in answers]
             continue
@@ -256,7 +261,11 @@ def _ask(
 
 
 def _answered(stream: Stream, tick: Tick, begun: float, contract: Contract, log: str) -> dict[int, str]:
-    """Rows of a tick that the prediction log has since the tick was begun: ids by place."""
+    """Rows of a tick that the prediction log has since the tick was begun: ids by place.
+
+    Compares this machine's clock with the service's. Rows that the service keeps in its spool, while its
+    database is away, are not in the log yet.
+    """
     places = {stream.ids[place]: place for place in tick.rows}
     period = Period(_instant(tick.start), _instant(tick.end))
     found: dict[int, str] = {}
@@ -279,8 +288,9 @@ def _announce(stream: Stream, journal: Journal, given: argparse.Namespace, versi
     done = int(np.searchsorted(stream.times, journal.position)) if journal.position is not None else 0
     what = f"going on after {done:,}" if done else "from the start"
     fault = f", with the fault {given.fault}" if given.fault else ""
+    address = without_password(given.url)
     print(
-        f"Playing {len(stream.times):,} rows through version {version} at {given.url}, {what}{fault}.",
+        f"Playing {len(stream.times):,} rows through version {version} at {address}, {what}{fault}.",
         flush=True,
     )
 

@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -94,6 +96,63 @@ def test_a_replay_that_was_killed_goes_on_and_sends_nothing_twice(
     assert sorted(row_ids(service)) == sorted(production()[CONTRACT.id])
     labelled = logged(service, "SELECT count(*) FROM labels")
     assert labelled == [(len(production()) - NEVER_KNOWN,)]
+
+
+def test_a_replay_outlives_a_service_that_was_killed(
+    boosted: Packed, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitoring.caller.GONE_SECONDS", 0.0)
+
+    def kill_in_the_middle() -> None:
+        until(lambda: len(row_ids(service)) > 300, "300 rows are answered")
+        service.kill()
+
+    with ThreadPoolExecutor(1) as beside:
+        killed = beside.submit(kill_in_the_middle)
+        with pytest.raises(replay.TakeoffError, match="No service answers"):
+            play(service, monkeypatch)
+        killed.result()
+    assert len(row_ids(service)) < len(production())
+
+    with serving(boosted, service.folder) as again:
+        play(again, monkeypatch)
+
+    assert sorted(row_ids(service)) == sorted(production()[CONTRACT.id])
+    assert logged(service, "SELECT count(*) FROM labels") == [(len(production()) - NEVER_KNOWN,)]
+
+
+def test_a_replay_at_a_speed_takes_the_time_that_this_speed_needs(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = production()[TIME]
+    least = 2.0  # seconds
+    speed = (times.max() - times.min()).total_seconds() / least
+    started = time.monotonic()
+
+    play(service, monkeypatch, "--sample", "0.02", "--speed", f"{speed:g}")
+
+    sample = production().sample(frac=0.02, random_state=0)[TIME]
+    assert time.monotonic() - started >= (sample.max() - sample.min()).total_seconds() / speed
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--from", "2020-01-01"], "nothing to play"),
+        (["--fault-from", "2013-01-09"], "no fault"),
+        (["--fault", "double", "--fault-from", "2020-01-01"], "after the last row"),
+    ],
+)
+def test_what_cannot_be_played_is_said_before_anything_is_sent(
+    given: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(PROJECT / CONTRACT_FILE, tmp_path / CONTRACT_FILE)
+    files.write_rows(tmp_path / paths.PRODUCTION_ROWS, production())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["replay", *given])
+
+    with pytest.raises(replay.TakeoffError, match=said):
+        replay.main()
 
 
 def test_a_replay_that_was_played_sends_nothing_more(

@@ -5,17 +5,16 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from monitoring.faults import FAULTS, UNITS, plant, read_fault, unseen
+from monitoring.faults import CHANGES, DOUBLE, UNITS, plant, read_fault, unseen
 from takeoff.contract import Contract, read_contract
 from takeoff.errors import TakeoffError
 from tests.small_release import PROJECT, small_rows
 
 CONTRACT = read_contract(PROJECT)
 TIME = CONTRACT.time.column
-WITHOUT_COLUMN = "double"
 
 
 def rows() -> pd.DataFrame:
@@ -33,11 +32,11 @@ def column_for(name: str, contract: Contract = CONTRACT) -> str:
 
 
 def planted(name: str) -> pd.DataFrame:
-    text = name if name == WITHOUT_COLUMN else f"{name}:{column_for(name)}"
+    text = name if name == DOUBLE else f"{name}:{column_for(name)}"
     return plant(rows(), read_fault(text, middle(), CONTRACT), CONTRACT)
 
 
-@pytest.mark.parametrize("name", sorted(set(FAULTS) - {WITHOUT_COLUMN}))
+@pytest.mark.parametrize("name", CHANGES)
 def test_a_fault_changes_its_column_from_its_start_and_nothing_else(name: str) -> None:
     column = column_for(name)
     before = rows()[TIME] < middle()
@@ -47,6 +46,40 @@ def test_a_fault_changes_its_column_from_its_start_and_nothing_else(name: str) -
     pd.testing.assert_frame_equal(changed[before], rows()[before])
     pd.testing.assert_frame_equal(changed.drop(columns=column), rows().drop(columns=column))
     assert not changed.loc[~before, column].equals(rows().loc[~before, column])
+
+
+@given(
+    name=st.sampled_from(sorted(CHANGES)),
+    column=st.sampled_from(list(CONTRACT.columns)),
+    place=st.integers(0, 1_999),
+)
+def test_whatever_goes_wrong_and_wherever_what_was_before_and_beside_it_stays(
+    name: str, column: str, place: int
+) -> None:
+    given_rows = rows()
+    start = given_rows[TIME].iloc[place]
+    try:
+        fault = read_fault(f"{name}:{column}", start, CONTRACT)
+    except TakeoffError:
+        assume(False)
+
+    changed = plant(given_rows, fault, CONTRACT)
+
+    before = given_rows[TIME] < start
+    pd.testing.assert_frame_equal(given_rows, rows())
+    pd.testing.assert_frame_equal(changed.drop(columns=column), given_rows.drop(columns=column))
+    pd.testing.assert_series_equal(changed.loc[before, column], given_rows.loc[before, column])
+    assert changed[column].dtype == given_rows[column].dtype
+    was_missing = given_rows[column].isna()
+    assert name in ("missing", "stuck") or (changed[column].isna() == was_missing).all()
+
+
+def test_a_column_without_any_value_cannot_go_wrong() -> None:
+    column = column_for("stuck")
+    empty = rows().assign(**{column: np.float32("nan")})
+
+    with pytest.raises(TakeoffError, match="no row that is played has a value"):
+        plant(empty, read_fault(f"stuck:{column}", middle(), CONTRACT), CONTRACT)
 
 
 def test_a_stuck_sensor_repeats_the_last_value_that_it_gave() -> None:
@@ -68,7 +101,7 @@ def test_fahrenheit_becomes_celsius() -> None:
 
 
 def test_doubled_traffic_has_every_row_twice_with_an_id_of_its_own_in_the_order_of_time() -> None:
-    changed = planted("double")
+    changed = planted(DOUBLE)
 
     since = rows()[TIME] >= middle()
     assert len(changed) == len(rows()) + since.sum()

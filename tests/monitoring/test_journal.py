@@ -9,6 +9,7 @@ import pytest
 
 from monitoring.journal import Journal, Waiting
 from monitoring.stream import ticks
+from takeoff.errors import TakeoffError
 
 SETTINGS = {"start": "2013-08-01"}
 HOUR = 3600.0
@@ -20,7 +21,7 @@ def waiting(*known: float) -> list[Waiting]:
 
 def one_tick(path: Path, *, ended: bool = True) -> None:
     with Journal(path, SETTINGS) as journal:
-        journal.begin(0.0)
+        journal.begin(0.0, HOUR)
         if ended:
             journal.end(0.0, HOUR, waiting(9.0, 7.0), 0, Counter(answered=2))
 
@@ -47,7 +48,33 @@ def test_a_tick_that_did_not_end_is_in_doubt(tmp_path: Path) -> None:
 
     with Journal(tmp_path / "j", SETTINGS) as journal:
         assert journal.doubt is not None
-        assert journal.doubt.tick == 0.0
+        assert (journal.position, journal.doubt.until) == (None, HOUR)
+
+
+def test_a_tick_that_was_stopped_twice_is_in_doubt_since_the_first_time(tmp_path: Path) -> None:
+    one_tick(tmp_path / "j", ended=False)
+    with Journal(tmp_path / "j", SETTINGS) as journal:
+        first = journal.doubt
+        journal.begin(0.0, HOUR)
+
+    with Journal(tmp_path / "j", SETTINGS) as journal:
+        assert journal.doubt == first
+
+
+def test_the_rest_of_a_stopped_tick_is_in_doubt_when_the_replay_goes_on_in_shorter_ones(
+    tmp_path: Path,
+) -> None:
+    one_tick(tmp_path / "j", ended=False)
+
+    with Journal(tmp_path / "j", SETTINGS) as journal:
+        first, minute = journal.doubt, 60.0
+        journal.begin(0.0, minute)
+        journal.end(0.0, minute, [], 0, Counter())
+
+        assert journal.doubt == first
+        journal.begin(minute, HOUR)
+        journal.end(minute, HOUR, [], 0, Counter())
+        assert journal.doubt is None
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20])
@@ -79,9 +106,38 @@ def test_a_restart_owes_nothing(tmp_path: Path) -> None:
         assert (journal.position, journal.waiting) == (None, [])
 
 
+def test_a_second_replay_with_the_same_journal_is_refused_while_the_first_runs(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", SETTINGS) as journal:
+        with pytest.raises(TakeoffError, match="Another replay is running"):
+            Journal(tmp_path / "j", SETTINGS)
+        journal.finish()
+
+    with Journal(tmp_path / "j", SETTINGS) as journal:
+        assert journal.done
+
+
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("my notes")
+
+    with pytest.raises(TakeoffError, match="is no journal"):
+        Journal(tmp_path / "notes.txt", SETTINGS, restart=True)
+
+    assert (tmp_path / "notes.txt").read_text() == "my notes"
+
+
+def test_a_disk_that_fills_ends_the_replay_plainly(tmp_path: Path) -> None:
+    with (
+        pytest.raises(TakeoffError, match="No space left"),
+        Journal(tmp_path / "j", SETTINGS) as journal,
+    ):
+        journal._file.close()
+        journal._file = Path("/dev/full").open("w")  # noqa: SIM115  # the journal closes it
+        journal.begin(0.0, HOUR)
+
+
 def test_every_line_is_on_disk_when_it_is_said(tmp_path: Path) -> None:
     with Journal(tmp_path / "j", SETTINGS) as journal:
-        journal.begin(0.0)
+        journal.begin(0.0, HOUR)
 
         assert json.loads((tmp_path / "j").read_text().splitlines()[-1])["begin"] == 0.0
 
