@@ -63,6 +63,7 @@ class Histograms:
             shares = (bins.counts + HALF) / (bins.counts + HALF).sum()
             for name, share in zip(bins.names, shares, strict=True):
                 metrics.REFERENCE_SHARE.labels(column, name).set(share)
+                metrics.binned(column, name)  # from 0 on: a bin into which no row falls counts as well
 
     def offer(self, rows: Sequence[Row], answers: Sequence[Mapping[str, Any]]) -> None:
         """Put rows aside that have been answered."""

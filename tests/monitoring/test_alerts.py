@@ -1,5 +1,6 @@
 """Alert rules: each calls when it should, leads to its runbook entry, and reads metrics that exist."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from tests.small_release import PROJECT
 
 RULES = PROJECT / "monitoring" / "prometheus" / "alerts.yaml"
 RULE_TESTS = PROJECT / "monitoring" / "prometheus" / "alerts_test.yaml"
+DASHBOARD = PROJECT / "monitoring" / "grafana" / "takeoff.json"
 RUNBOOK = PROJECT / "monitoring" / "RUNBOOK.md"
 SUFFIXES = ("_bucket", "_sum", "_count", "_total")
 
@@ -38,6 +40,12 @@ def exposed() -> set[str]:
         if isinstance(each, prometheus_client.metrics.MetricWrapperBase)
     ]
     return {family._name for family in families}
+
+
+def queries() -> str:
+    """All queries of the dashboard."""
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    return " ".join(target["expr"] for panel in panels for target in panel.get("targets", []))
 
 
 def named(text: str) -> set[str]:
@@ -78,3 +86,10 @@ def test_every_alert_has_its_runbook_entry_and_every_entry_its_alert() -> None:
 
 def test_every_metric_of_a_rule_is_one_of_the_service() -> None:
     assert named(" ".join(each["expr"] for each in rules())) <= exposed()
+
+
+def test_every_metric_of_the_dashboard_is_one_of_the_service_or_of_a_rule() -> None:
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+
+    assert named(queries()) <= exposed()
+    assert set(re.findall(r"\btakeoff:[a-z0-9_]+", queries())) <= recorded
