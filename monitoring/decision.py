@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from monitoring import findings
-from monitoring.findings import Reason, Result, number
+from monitoring.findings import USUAL_WINDOWS, Reason, Result, number
 from takeoff.params import Monitoring
 
 State = Literal["healthy", "watch", "retrain"]
@@ -34,18 +34,20 @@ class Judgement(NamedTuple):
     reasons: list[Reason]
 
 
-def judge_window(result: Result, settings: Monitoring) -> Judgement:
+def judge_window(result: Result, settings: Monitoring, before: Sequence[int] = ()) -> Judgement:
     """What one window says, by itself.
 
     Args:
         result: JSON of the window.
         settings: levels.
+        before: rows of the windows just before it, to tell unusual traffic.
     """
     reasons = findings.of_performance(result, settings)
     holds = findings.is_labelled(result, settings.labels) and not reasons
     drift = findings.of_drift(result, settings)
     reasons += [each._replace(severity="watch") for each in drift] if holds else drift
     reasons += findings.of_quality(result, settings.quality) + findings.of_gaps(result)
+    reasons += findings.of_traffic(result, before, settings.quality)
     reasons.sort(key=_gravity)
     state: State = reasons[0].severity if reasons else "healthy"
     return Judgement(result["window"]["name"], state, reasons)
@@ -75,8 +77,11 @@ def decide(
         key=lambda each: str(each["window"]["start"]),
     )
     barred = [why_not_judged(each, settings, champion) for each in windows]
+    rows = [each["rows"] for each in windows]
     judged = [
-        (each, judge_window(each, settings)) for each, bar in zip(windows, barred, strict=True) if bar is None
+        (each, judge_window(each, settings, rows[max(place - USUAL_WINDOWS, 0) : place]))
+        for place, (each, bar) in enumerate(zip(windows, barred, strict=True))
+        if bar is None
     ]
     states = {judgement.name: judgement.state for _, judgement in judged}
     last = judged[-settings.decision.last :]

@@ -1,6 +1,7 @@
 """What in one window is a reason to watch or to retrain, each with what was measured and what is required."""
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from takeoff.params import Labels, Levels, Metric, Monitoring, Quality
@@ -13,6 +14,8 @@ About = Literal[
 ]
 Result = Mapping[str, Any]
 Estimate = Mapping[str, float]
+
+USUAL_WINDOWS = 3  # before one, for its number of rows to be usual or not
 
 ORDER: tuple[About, ...] = (
     "performance",
@@ -87,7 +90,8 @@ def of_performance(result: Result, settings: Monitoring) -> list[Reason]:
         text = f"{number(promise['value'])} was promised"
         beyond = promise["value"] - ranking["high"]
         gaps.append(_Gap("ROC AUC", "roc_auc", ranking, beyond, 1, levels.roc_auc_below_promise, text))
-    if error := metric(metrics, "calibration_error"):
+    many = int(part.get("rows") or 0) >= levels.calibration_rows
+    if many and (error := metric(metrics, "calibration_error")):
         text = f"{number(levels.calibration_error.watch)} is allowed"
         name: Metric = "calibration_error"
         gaps.append(_Gap("calibration error", name, error, error["low"], 1, levels.calibration_error, text))
@@ -149,6 +153,26 @@ def of_quality(result: Result, settings: Quality) -> list[Reason]:
             text = f"rule {rule['rule']} is broken: {rule['measured']}"
             add("broken rule", rule["column"], share, 0.0, text)
     return reasons
+
+
+def of_traffic(result: Result, before: Sequence[int], settings: Quality) -> list[Reason]:
+    """Far more or far fewer rows than usual: a caller that sends twice, or one that sends no more.
+
+    Args:
+        result: JSON of the window.
+        before: rows of the windows of the same kind just before it; too few of them say nothing.
+        settings: levels.
+    """
+    if len(before) < USUAL_WINDOWS:
+        return []
+    usual, rows = statistics.median(before), result["rows"]
+    times = max(rows / usual, usual / max(rows, 1))
+    if times <= settings.traffic:
+        return []
+    name, said = result["window"]["name"], "more" if rows > usual else "fewer"
+    text = f"{rows:,} rows came, {times:.2g} times {said} than the {usual:,.0f} of the windows before"
+    required = settings.traffic
+    return [Reason(name, "traffic", None, round(times, 6), required, "at most", "watch", text, "quality")]
 
 
 def of_gaps(result: Result) -> list[Reason]:

@@ -156,6 +156,7 @@ class Performance(Settings):
 
     cost_above_promise: Levels
     roc_auc_below_promise: Levels
+    calibration_rows: Positive
     calibration_error: Levels
     loss_to_rule: Levels
     estimate_trust: Annotated[float, Field(ge=0)]
@@ -166,6 +167,7 @@ class Quality(Settings):
 
     broken: Share
     refused: Share
+    traffic: Annotated[float, Field(gt=1)]
 
 
 class Verdict(Settings):

@@ -17,6 +17,7 @@ import pandas as pd
 
 from monitoring import standard
 from monitoring.decision import Judgement, judge_window
+from monitoring.findings import USUAL_WINDOWS
 from monitoring.measure import Gathering
 from monitoring.profiles import Numbers, Reference
 from monitoring.quality import Known
@@ -119,7 +120,7 @@ def false_alarms(subject: Subject, windows: int, size: int) -> Counter[str]:
     """
     states: Counter[str] = Counter()
     for seed in range(windows):
-        judged = judge(subject, draw(subject, size, seed), is_labelled=seed % 2 == 0)
+        judged = judge(subject, draw(subject, size, seed), seed % 2 == 0, size)
         states[judged.state] += 1
         for reason in judged.reasons:
             say(f"called for nothing: {reason.text}")
@@ -141,7 +142,7 @@ def misses(
     found = {}
     for name, change in (planted or changes(subject)).items():
         found[name] = Counter(
-            judge(subject, change(draw(subject, rows, seed)), is_labelled=seed % 2 == 0).state
+            judge(subject, change(draw(subject, rows, seed)), seed % 2 == 0, rows).state
             for seed in range(windows)
         )
         say(f"{name}: {dict(found[name])}")
@@ -184,8 +185,8 @@ def draw(subject: Subject, size: int, seed: int) -> pd.DataFrame:
     return rows.reset_index(drop=True).assign(**{time: times, known_at: times + lag})
 
 
-def judge(subject: Subject, rows: pd.DataFrame, is_labelled: bool) -> Judgement:
-    """What the monitor says of the window with these rows."""
+def judge(subject: Subject, rows: pd.DataFrame, is_labelled: bool, usual: int) -> Judgement:
+    """What the monitor says of the window with these rows, after windows of `usual` rows."""
     against = subject.standard
     contract: Contract = against.contract
     if not is_labelled:
@@ -198,7 +199,7 @@ def judge(subject: Subject, rows: pd.DataFrame, is_labelled: bool) -> Judgement:
     gathering = Gathering(window, against, now, subject.known)
     gathering.add(chunk(rows, said, subject.threshold, contract))
     result = gathering.result({}, [])
-    return judge_window(result, against.params.monitoring)
+    return judge_window(result, against.params.monitoring, [usual] * USUAL_WINDOWS)
 
 
 def _changing(name: str, change: "Callable[[pd.Series], pd.Series]") -> Change:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.decision import CHAMPIONS_SHARE, NOT_JUDGED, decide, judge_window
-from monitoring.findings import Reason
+from monitoring.findings import USUAL_WINDOWS, Reason
 from takeoff.contract import read_contract
 from takeoff.params import Levels, Monitoring, read_params
 from tests.conftest import PROJECT
@@ -399,3 +399,33 @@ def test_the_decision_is_plain_json_in_which_every_reason_has_measured_and_requi
         assert {"window", "what", "column", "measured", "required", "direction", "severity", "text"} <= set(
             reason
         )
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"), [(2.0, "watch"), (0.5, "watch"), (1.2, "healthy"), (0.9, "healthy")]
+)
+def test_traffic_far_from_that_of_the_windows_before_is_a_reason_to_watch(
+    factor: float, expected: str
+) -> None:
+    usual = HEALTHY["rows"]
+
+    judged = judge_window(result(rows=int(factor * usual)), SETTINGS, [usual] * USUAL_WINDOWS)
+
+    assert judged.state == expected
+
+
+def test_doubled_traffic_is_noticed_in_the_last_window() -> None:
+    weeks = [week(number) for number in range(32, 37)]
+    weeks[-1] = {**weeks[-1], "rows": 2 * weeks[-1]["rows"], "model_versions": {"1": 2 * weeks[-1]["rows"]}}
+
+    decision = decide(weeks, SETTINGS, "1", NOW)
+
+    assert (decision["state"], [reason["what"] for reason in decision["reasons"]]) == ("watch", ["traffic"])
+
+
+def test_calibration_is_not_judged_on_few_labels() -> None:
+    error = estimate(beyond(PERFORMANCE.calibration_error)["watch"], 0.0)
+    few = {"performance": {"rows": PERFORMANCE.calibration_rows - 1, "metrics": {"calibration_error": error}}}
+
+    assert state(few) == "healthy"
+    assert state({"performance": {"metrics": {"calibration_error": error}}}) == "watch"
