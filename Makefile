@@ -24,7 +24,7 @@ export DO_NOT_TRACK := 1
 
 .PHONY: help
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s%s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: setup  ## data to released, packaged model: does what has changed, then sums up
@@ -114,11 +114,12 @@ hooks: setup  ## check every commit before git makes it
 lock:  ## write requirements.lock anew, with the newest versions that pyproject.toml allows
 	@bash setup.sh lock
 
-# What holds history stays: mlruns/, .bentoml/, .remote/ and DVC's cache. So does data of your own.
+# What holds history stays: what a replay has sent, mlruns/, .bentoml/, .remote/ and DVC's cache. So does data of your own.
 .PHONY: clean
 clean:  ## remove .venv and what the pipeline made; runs, releases, Bentos and DVC's cache stay
 	@rm -rf .venv src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@rm -rf data/raw/rows.parquet data/production/rows.parquet data/checked data/split data/quarantine models
 	@find reports -mindepth 1 -maxdepth 1 ! -name benchmarks -exec rm -rf {} +
-	@find pipelines src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@mkdir -p monitoring/reports && find monitoring/reports -mindepth 1 -maxdepth 1 ! -name 'replay.jsonl*' -exec rm -rf {} +
+	@find pipelines src tests monitoring -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "Removed. History is still in mlruns/, .bentoml/, .remote/ and .dvc/cache/."
