@@ -157,10 +157,10 @@ class Edge:
                 return
             response = await handler(scope, receive, started)
         except Refusal as refusal:
-            metrics.REFUSALS.labels(refusal.code).inc()
+            self.runtime.refused(refusal.code)
             response = _refused(refusal)
         except LogUnavailable as error:
-            metrics.REFUSALS.labels("log_unavailable").inc()
+            self.runtime.refused("log_unavailable")
             response = _refused(Refusal(503, "log_unavailable", str(error), headers={"Retry-After": "1"}))
         except Exception:
             logger.exception("A request failed")  # for the operator; the caller gets no details

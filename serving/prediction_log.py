@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal, NamedTuple
 
 from serving.log_work import FeedbackResult, Work, fail, merged, succeed
+from serving.refused import RefusedCounts
 from serving.spool import Group, Spool, SpoolUnavailable, drain
 from takeoff.errors import TakeoffError
 from takeoff.log_store import Entry, Label, ShadowEntry, Store, StoreUnavailable
@@ -28,6 +29,8 @@ IDLE_SECONDS = 0.25  # how long rows of a challenger wait at most, and retention
 RETENTION_SECONDS = 60.0  # from one look at the log's bounds to the next
 RETENTION_ROWS = 500  # removed at once: answers wait for so long
 RETENTION_PAUSE_SECONDS = 0.02  # between two removals
+
+REFUSED_SECONDS = 2.0  # from one writing of what was refused to the next
 
 FIRST_RETRY_SECONDS = 0.25  # after the database was lost
 LONGEST_RETRY_SECONDS = 5.0
@@ -109,6 +112,7 @@ class PredictionLog:
         self._retention, self._observer = retention, observer
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
         self._shadows: list[ShadowEntry] = []
+        self._refused = RefusedCounts()
         self._closed = False
 
         self._lock = threading.Lock()  # for what the threads tell each other: these, and the shadows
@@ -123,6 +127,7 @@ class PredictionLog:
             self._since, self._failure = time.time(), str(error)
 
         self._tidied = -inf  # when the writer last looked at the bounds
+        self._told = -inf  # and last wrote what was refused
         self._drain = threading.Event()  # there may be something in the spool
         self._drain.set()  # of processes that have ended
         self._closing = threading.Event()
@@ -156,6 +161,14 @@ class PredictionLog:
                 self._shadows.extend(entries)
         if full:
             self._observer.shadow_dropped(len(entries))
+
+    def refused(self, reason: str) -> None:
+        """Count a request that was refused; written some seconds later. From any thread; never waits.
+
+        While the database is away it is counted on, and kept by no spool: a process that ends then takes
+        its counts with it.
+        """
+        self._refused.count(reason)
 
     def state(self) -> LogState:
         """Where answers go now."""
@@ -203,6 +216,7 @@ class PredictionLog:
             try:
                 if works:
                     self._keep(works)
+                self._tell_refused(at_once=not is_open)
                 if is_open:
                     self._tidy()
             except Exception as error:  # a mistake, but whoever waits must hear of it, and others be served
@@ -283,6 +297,21 @@ class PredictionLog:
         with self._lock:
             self._since, self._failure = time.time(), str(error)
         self._drain.set()
+
+    def _tell_refused(self, at_once: bool) -> None:
+        """Write what was refused, when it is time to and there is something new."""
+        now = time.monotonic()
+        if self._store is None or not (at_once or now >= self._told + REFUSED_SECONDS):
+            return
+        self._told = now
+        if not (refusals := self._refused.unwritten()):
+            return
+        try:
+            self._store.write_refusals(refusals)
+        except StoreUnavailable as error:
+            self._lose(error)
+        else:
+            self._refused.written(refusals)
 
     def _tidy(self) -> None:
         """Remove a few old rows when it is time to; often, once there are some."""

@@ -128,6 +128,11 @@ class Runtime:
         if self.shadow:
             self.shadow.offer(rows, [answer["prediction_id"] for answer in answered.answers])
 
+    def refused(self, reason: str) -> None:
+        """Count a request that was refused."""
+        metrics.REFUSALS.labels(reason).inc()
+        self.log.refused(reason)
+
     def golden_difference(self) -> float:
         """Largest difference between what the model says of the golden rows now and said when packed."""
         rows, expected = self._golden

@@ -53,6 +53,7 @@ DIALECT = Dialect(
         "text": "TEXT",
         "real": "DOUBLE PRECISION",
         "boolean": "BOOLEAN",
+        "integer": "BIGINT",
         "sequence": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
     },
     row_options="",

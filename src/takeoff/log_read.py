@@ -208,7 +208,7 @@ def overview(url: str, contract: Contract) -> Overview:
 
 
 def refusals(url: str, period: Period | None = None) -> dict[str, int]:
-    """Rows that the service refused, by reason.
+    """Requests that the service refused, by reason.
 
     Args:
         url: of the prediction log.

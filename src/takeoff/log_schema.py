@@ -77,6 +77,22 @@ class Label(NamedTuple):
     known_at: float | None = None
 
 
+class Refused(NamedTuple):
+    """How many requests a process has refused in an hour; it counts them, and says so again and again.
+
+    Attributes:
+        hour: its start, unix seconds.
+        reason: one word, as the caller got it.
+        process: who counts; no two have the same.
+        count: all of this hour so far.
+    """
+
+    hour: int
+    reason: str
+    process: str
+    count: int  # type: ignore[assignment]  # named as its column; nobody counts within one of these
+
+
 class Labelled(NamedTuple):
     """What became of a label, and whether its prediction is in the log."""
 
@@ -148,6 +164,12 @@ LABELS = Table(
     {"prediction_id": "text", "label": "text", "time": "real", "known_at": "real?"},
     key="prediction_id",
     indexed="time",
+)
+# Of each process a row of its own, in which it counts on: what is written twice counts once.
+REFUSALS = Table(
+    "refusals",
+    {"hour": "integer", "reason": "text", "process": "text", "count": "integer"},
+    key="hour, reason, process",
 )
 CONTRACTS = Table("contracts", {"hash": "text", "columns": "text"}, key="hash")
 SCHEMA_INFO = Table("schema_info", {"name": "text", "value": "text"}, key="name")

@@ -36,7 +36,13 @@ MISTAKES = {
 }
 
 DIALECT = Dialect(
-    kinds={"text": "TEXT", "real": "REAL", "boolean": "INTEGER", "sequence": "INTEGER PRIMARY KEY"},
+    kinds={
+        "text": "TEXT",
+        "real": "REAL",
+        "boolean": "INTEGER",
+        "integer": "INTEGER",
+        "sequence": "INTEGER PRIMARY KEY",
+    },
     row_options=" WITHOUT ROWID",
     member="IN (SELECT value FROM json_each(?))",
     value=lambda place, is_number: f"json_extract(p.row, '$[{place}]')",

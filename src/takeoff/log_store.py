@@ -15,6 +15,7 @@ from takeoff.log_schema import (
     CONTRACTS,
     LABELS,
     PREDICTIONS,
+    REFUSALS,
     SCHEMA_INFO,
     SCHEMA_VERSION,
     SHADOWS,
@@ -23,6 +24,7 @@ from takeoff.log_schema import (
     Entry,
     Label,
     Labelled,
+    Refused,
     ShadowEntry,
     Table,
     judge,
@@ -35,6 +37,7 @@ __all__ = [
     "Entry",
     "Label",
     "Labelled",
+    "Refused",
     "ShadowEntry",
     "Store",
     "StoreUnavailable",
@@ -44,6 +47,7 @@ __all__ = [
 
 
 SQLITE = "sqlite:///"
+HOUR_SECONDS = 3600  # in which refusals are counted
 POSTGRES = ("postgresql://", "postgres://")
 
 
@@ -115,8 +119,25 @@ class Store:
                 self._db.add(SHADOWS, shadows)
             return self._label(labels) if labels else []
 
+    def write_refusals(self, refusals: Sequence[Refused]) -> None:
+        """Write how many requests were refused, in place of what the same process wrote before of the hour.
+
+        Raises:
+            StoreUnavailable: nothing was written, or (after a lost connection) it is unknown; write it again.
+        """
+        names = ", ".join(REFUSALS.columns)
+        with self._db.transaction():
+            for each in refusals:
+                self._db.query(
+                    f"INSERT INTO refusals ({names}) VALUES (?, ?, ?, ?) "
+                    f"ON CONFLICT ({REFUSALS.key}) DO UPDATE SET count = excluded.count",
+                    *each,
+                )
+
     def remove_old(self, older_than: float, most_rows: int, at_most: int) -> int:
         """Remove the oldest predictions with their shadows and labels, a small number at a time.
+
+        With them go hours that are over of what was refused, which is little.
 
         Oldest is what came into the log first; what a spool brought later leaves later.
 
@@ -146,6 +167,7 @@ class Store:
                 at_most,
             )
             self._remove("labels", "prediction_id", [each for (each,) in orphans])
+            self._db.query("DELETE FROM refusals WHERE hour < ?", older_than - HOUR_SECONDS)
             removed += len(orphans)
         if removed:
             self._db.give_back()
@@ -250,7 +272,7 @@ def _prepare(
                 f"The prediction log was made by a newer version of this project (its schema is {version}, "
                 f"this one knows {SCHEMA_VERSION}). Deploy that version, or use another log."
             )
-        for statement in tables(database.dialect, [PREDICTIONS, SHADOWS, LABELS, CONTRACTS]):
+        for statement in tables(database.dialect, [PREDICTIONS, SHADOWS, LABELS, REFUSALS, CONTRACTS]):
             database.query(statement)
         database.add(SCHEMA_INFO, [("version", str(SCHEMA_VERSION))])
         database.add(CONTRACTS, [(contract_hash, json.dumps(list(columns)))])

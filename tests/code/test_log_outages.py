@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from serving import prediction_log
 from serving.prediction_log import LogUnavailable, Observer, PredictionLog
+from takeoff.log_read import refusals
 from takeoff.log_store import Entry
 from tests.log_entries import (
     PROJECT,
@@ -70,6 +72,27 @@ def test_what_a_killed_process_had_answered_is_in_the_log(
     asyncio.run(run())
     assert len(answered) >= 3 * ANSWERED_BEFORE_KILL
     assert not set(answered) - set(ids_in(url))
+
+
+def test_what_is_refused_while_the_database_is_away_is_written_when_it_is_back(
+    start_log: StartLog, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_log, "REFUSED_SECONDS", 0.0)
+    url = postgres.new_log()
+
+    async def run() -> None:
+        log = start_log(url)
+        log.refused("busy")
+        await until(lambda: refusals(url) == {"busy": 1})
+        await asyncio.to_thread(postgres.stop, "fast")
+        log.refused("busy")
+        await until(lambda: log.state().mode == "spool")
+        log.refused("busy")
+        await asyncio.to_thread(postgres.start)
+        await until(lambda: log.state().mode == "database")
+        await until(lambda: refusals(url) == {"busy": 3})
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])

@@ -8,14 +8,17 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from takeoff import log_schema, log_sqlite
 from takeoff.errors import TakeoffError
-from takeoff.log_schema import LABELS, PREDICTIONS, SHADOWS, distinct_names, judge, storable
-from takeoff.log_store import Entry, Label, ShadowEntry, Store, StoreUnavailable, open_store
+from takeoff.log_read import refusals
+from takeoff.log_schema import LABELS, PREDICTIONS, REFUSALS, SHADOWS, distinct_names, judge, storable
+from takeoff.log_store import Entry, Label, Refused, ShadowEntry, Store, StoreUnavailable, open_store
+from takeoff.split import Period
 from tests.log_entries import (
     CONTRACT,
     PROJECT,
@@ -47,7 +50,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize(
     ("table", "row"),
-    [(PREDICTIONS, Entry), (SHADOWS, ShadowEntry), (LABELS, Label)],
+    [(PREDICTIONS, Entry), (SHADOWS, ShadowEntry), (LABELS, Label), (REFUSALS, Refused)],
     ids=lambda each: "table",
 )
 def test_a_table_has_the_columns_of_its_rows_in_their_order(table: log_schema.Table, row: Any) -> None:
@@ -219,6 +222,41 @@ def test_an_old_label_without_prediction_leaves_and_a_new_one_waits(store: Store
     store.remove_old(older_than=2000.0, most_rows=100, at_most=100)
 
     assert ask(url, "SELECT prediction_id FROM labels") == [(new.id,)]
+
+
+def test_what_was_refused_is_added_up_by_its_reason(store: Store, url: str) -> None:
+    store.write_refusals([Refused(3600, "busy", "a", 2), Refused(3600, "invalid", "a", 1)])
+    store.write_refusals([Refused(3600, "busy", "b", 5), Refused(7200, "busy", "a", 4)])
+
+    hour = Period(pd.Timestamp(3600, unit="s", tz="UTC"), pd.Timestamp(7200, unit="s", tz="UTC"))
+    assert refusals(url) == {"busy": 11, "invalid": 1}
+    assert refusals(url, hour) == {"busy": 7, "invalid": 1}
+
+
+def test_what_a_process_counts_on_takes_the_place_of_what_it_wrote(store: Store, url: str) -> None:
+    for count in (2, 2, 3):
+        store.write_refusals([Refused(3600, "busy", "a", count)])
+
+    assert refusals(url) == {"busy": 3}
+
+
+def test_an_old_log_gets_the_table_of_what_was_refused(store: Store, url: str) -> None:
+    store._db.query("DROP TABLE refusals")
+    assert refusals(url) == {}
+
+    again = open_log(url)
+    again.write_refusals([Refused(3600, "busy", "a", 1)])
+    again.close()
+
+    assert refusals(url) == {"busy": 1}
+
+
+def test_hours_that_are_over_leave_and_one_that_is_not_stays(store: Store, url: str) -> None:
+    store.write_refusals([Refused(hour, "busy", "a", 1) for hour in (0, 3600, 7200)])
+
+    store.remove_old(older_than=7500.0, most_rows=1000, at_most=10)
+
+    assert ask(url, "SELECT hour FROM refusals ORDER BY hour") == [(7200,)]
 
 
 def test_people_read_each_column_by_its_name(store: Store, url: str) -> None:

@@ -4,15 +4,18 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 
-from serving import prediction_log
+from serving import prediction_log, refused
 from serving.prediction_log import LogUnavailable, Observer, Retention
+from serving.refused import RefusedCounts
 from takeoff import log_schema, log_sqlite
 from takeoff.errors import TakeoffError
+from takeoff.log_read import refusals
 from tests.log_entries import (
     StartLog,
     ask,
@@ -171,6 +174,68 @@ def test_a_challenger_that_says_too_much_is_cut_short_and_counted(
 
     assert dropped == [len(said)]
     assert ask(sqlite_url, "SELECT count(*) FROM shadow_predictions") == [(len(said),)]
+
+
+def test_refusals_are_written_without_an_answer_to_write_beside(
+    start_log: StartLog, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_log, "REFUSED_SECONDS", 0.0)
+
+    async def run() -> None:
+        log = start_log(url)
+        for _ in range(3):
+            log.refused("busy")
+        await until(lambda: refusals(url) == {"busy": 3})
+        log.refused("busy")
+        log.refused("invalid")
+        await until(lambda: refusals(url) == {"busy": 4, "invalid": 1})
+
+    asyncio.run(run())
+
+
+def test_what_is_refused_from_many_threads_until_the_end_is_in_the_log_once(
+    start_log: StartLog, url: str
+) -> None:
+    log = start_log(url)
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(1000):
+            threads.submit(log.refused, "busy")
+    log.close()
+
+    assert refusals(url) == {"busy": 1000}
+
+
+def test_nothing_is_written_again_that_has_not_changed() -> None:
+    counts = RefusedCounts()
+    counts.count("busy")
+    first = counts.unwritten()
+    counts.count("busy")
+    counts.written(first)
+
+    [second] = counts.unwritten()
+    assert (first[0].count, second.count) == (1, 2)
+    counts.written([second])
+    assert counts.unwritten() == []
+
+
+def test_refusals_take_no_more_memory_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refused, "MOST_KEPT", 2)
+    counts = RefusedCounts()
+    for reason in ("a", "b", "c", "a"):
+        counts.count(reason)
+
+    assert [(each.reason, each.count) for each in counts.unwritten()] == [("a", 2), ("b", 1)]
+
+
+def test_an_hour_that_is_over_and_written_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, hours = RefusedCounts(), [0, 3600, 3600]
+    monkeypatch.setattr(refused, "_hour", lambda: hours.pop(0))
+    monkeypatch.setattr(refused, "MOST_KEPT", 1)
+    counts.count("busy")
+    counts.written(counts.unwritten())
+    counts.count("busy")
+
+    assert [(each.hour, each.count) for each in counts.unwritten()] == [(3600, 1)]
 
 
 def test_what_is_too_old_or_too_much_leaves_the_log(start_log: StartLog, url: str) -> None:
