@@ -24,6 +24,7 @@ def subject() -> Subject:
     against = Standard(
         contract=CONTRACT,
         params=PARAMS,
+        registry=None,
         version=None,
         card={},
         reference=small.reference,
