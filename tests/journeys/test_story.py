@@ -19,8 +19,10 @@ MONTHS = ("2013-07", "2013-08")
 
 
 def easily_alarmed(params: dict[str, Any]) -> None:
-    """So that a month is enough for the monitor to ask for a retrain."""
-    params["monitoring"]["performance"]["calibration_error"] = {"watch": 0.0001, "severe": 0.0002}
+    """So that a month of few rows is enough for the monitor to ask for a retrain."""
+    performance = params["monitoring"]["performance"]
+    performance["calibration_rows"] = 1
+    performance["calibration_error"] = {"watch": 0.0001, "severe": 0.0002}
     params["monitoring"]["decision"] = {"last": 2, "watch": 1, "retrain": 1}
 
 
