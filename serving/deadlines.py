@@ -36,8 +36,9 @@ class Deadlines:
             if now > deadline.expires and not deadline.expired:
                 deadline.expired = True
                 task.cancel()
-        self._each_time()
+        # First, so that an error in what is called ends no deadline.
         self._timer = self._loop.call_later(EVERY_SECONDS, self._look)
+        self._each_time()
 
 
 class Deadline:

@@ -38,7 +38,6 @@ BATCH_THREADS = 2  # one batch is read while another is predicted
 # Of several workers, the one that is free first accepts all connections that wait, and would keep them. So
 # one in this many answers asks its client to connect anew, and connections spread by who has time for them.
 ANSWERS_A_CONNECTION = 1_000
-LOOKS_A_COUNT = 10  # of the deadlines' timer, between two counts of what was answered
 METRICS = "/metrics"
 JSON = (b"content-type", b"application/json")
 CLOSE = (b"connection", b"close")
@@ -116,7 +115,7 @@ class Edge:
         self._reader = Reader(runtime.core.contract)
         self._room = _Room(settings.max_in_flight)
         self._seconds, self._fast = settings.deadline_seconds, settings.fast_path
-        self._spread, self._sent, self._looks = settings.workers > 1, 0, 0
+        self._spread, self._sent = settings.workers > 1, 0
         self._keys = [hashlib.sha256(key.encode()).digest() for key in settings.api_keys]
         self._deadlines = Deadlines(self._observe)
         self._bodies = Bodies(int(settings.max_body_mb * 2**20), settings.body_seconds, self._deadlines)
@@ -135,9 +134,8 @@ class Edge:
     def _observe(self) -> None:
         state = self.runtime.log.state()
         metrics.IN_FLIGHT.set(self._room.taken)
-        self._looks += 1
-        if self._looks % LOOKS_A_COUNT == 0:
-            self.runtime.histograms.count()
+        # Few at a time: whoever asks meanwhile waits for it.
+        self.runtime.histograms.count()
         metrics.LOG_SPOOLING.set(state.mode == "spool")
         metrics.LOG_SPOOLED.set(state.spooled_rows)
 
@@ -152,7 +150,7 @@ class Edge:
                 self._authorize(scope)
             if handler is None:
                 if path == METRICS:
-                    self.runtime.histograms.count()  # of this worker; others are at most a second behind
+                    self.runtime.histograms.count()  # of this worker; others are little behind
                 await self.bentoml(scope, receive, send)
                 return
             response = await handler(scope, receive, started)
@@ -164,6 +162,7 @@ class Edge:
             response = _refused(Refusal(503, "log_unavailable", str(error), headers={"Retry-After": "1"}))
         except Exception:
             logger.exception("A request failed")  # for the operator; the caller gets no details
+            self.runtime.refused("internal")
             response = _refused(Refusal(500, "internal", "The service failed to answer; its log says why."))
         await self._send(send, response)
         name = path if path in self._posts or path in self._gets else OTHER

@@ -2,7 +2,7 @@
 
 Counts of all workers and of any two moments add up, so Prometheus can tell how far the rows of any hour or
 day have moved from the reference. Nothing is counted while a caller waits: rows are put aside, and counted
-together about once a second.
+together, ten times a second.
 """
 
 import json
