@@ -5,11 +5,9 @@ or to be retrained, and writes the reports. Exit code: 0 healthy or watch, 3 ret
 """
 
 import argparse
-import fcntl
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast, get_args
 
@@ -51,7 +49,7 @@ def main() -> None:
     contract, params = read_config()
     hook = webhook.address()
     wanted = window_of(options.window, contract) if options.window else None
-    with _alone():
+    with files.alone(LOCK, "monitor"):
         against = standard.load(contract, params)
         kind = wanted.kind if wanted else options.kind or params.monitoring.window
         log = survey.look(options.log, kind, against)
@@ -89,26 +87,6 @@ def _arguments() -> Options:
         parser.error("--window names a kind already; leave out --kind")
     url = given.log or os.environ.get(LOG_VARIABLE) or f"sqlite:///{DEFAULT_LOG.as_posix()}"
     return Options(given.window, given.kind, url, not given.no_evidently)
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Keep any other monitor of this project out until the block ends."""
-    try:
-        LOCK.parent.mkdir(parents=True, exist_ok=True)
-        file = LOCK.open("w")
-    except OSError as error:
-        raise TakeoffError(
-            f"{LOCK.parent.as_posix()} could not be written: {error.strerror or error}. Nothing was changed."
-        ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TakeoffError(
-                "Another monitor of this project is running. Wait for its end, then run this again."
-            ) from None
-        yield
 
 
 def _previous() -> dict[str, Any] | None:

@@ -30,7 +30,7 @@ BY_HAND = "asked for by hand"
 def main() -> None:
     """Entry point; see the module."""
     day, reason = _arguments()
-    with workspace.alone(), _ended_like_interrupted():
+    with files.alone(workspace.ASIDE_LOCK, "retrain"), _ended_like_interrupted():
         registry = Registry(read_contract(HERE).name)
         champion = _champion(registry)
         if workspace.recover(champion.number):

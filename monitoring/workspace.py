@@ -5,15 +5,14 @@ configuration, the lock file, the reports that are read as text) is copied first
 that was killed: the next one finds it and puts everything back before it starts.
 """
 
-import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,24 +29,6 @@ INDEX_FILE = "index.json"
 REPORTS = (paths.RELEASE_REPORT, paths.TIMING_REPORT)
 # DVC ends with this line where a stage has just said itself, in plain words, why it stopped.
 REPEATED = "ERROR: failed to reproduce"
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Keep any other retrain of this project out until the block ends.
-
-    Raises:
-        TakeoffError: one is running.
-    """
-    ASIDE_LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with ASIDE_LOCK.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TakeoffError(
-                "Another retrain of this project is running. Wait for its end, then run this again."
-            ) from None
-        yield
 
 
 def check_can_come_back() -> None:

@@ -4,6 +4,7 @@ Every write goes to a neighbouring temporary file and is renamed into place, so 
 fails or is interrupted leaves what was there before.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -126,6 +127,30 @@ def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
                 old.replace(folder)
             for rest in (temporary, old):
                 shutil.rmtree(rest, ignore_errors=True)
+
+
+@contextmanager
+def alone(lock: Path, what: str) -> Iterator[None]:
+    """Keep any other process that does `what` out until the block ends; the kernel frees it of one that dies.
+
+    Args:
+        lock: file that stands for the right to do it.
+        what: for the message, as in "Another `what` of this project is running".
+
+    Raises:
+        TakeoffError: another one is running, or the lock cannot be written.
+    """
+    with _saying_why_not(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TakeoffError(
+                f"Another {what} of this project is running. Wait for its end, then run this again."
+            ) from None
+        yield
 
 
 @contextmanager

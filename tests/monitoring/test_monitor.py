@@ -393,7 +393,7 @@ def test_two_monitors_of_a_project_do_not_run_at_once(
 ) -> None:
     log(project, DAYS[:1])
 
-    with monitor._alone():
+    with files.alone(monitor.LOCK, "monitor"):
         assert watch() == 1
 
     assert "Another monitor of this project is running" in capsys.readouterr().err

@@ -232,7 +232,10 @@ def test_an_output_that_could_not_come_back_is_named_before_anything_is_done(
 
 
 def test_two_retrains_at_once_do_not_meet(project: Path) -> None:
-    code = "from monitoring import workspace\nwith workspace.alone(): print('in', flush=True); input()"
+    code = (
+        "from monitoring import workspace; from takeoff import files\n"
+        "with files.alone(workspace.ASIDE_LOCK, 'retrain'): print('in', flush=True); input()"
+    )
     other = subprocess.Popen(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": str(PROJECT)},
@@ -241,11 +244,12 @@ def test_two_retrains_at_once_do_not_meet(project: Path) -> None:
     )
     assert other.stdin and other.stdout and other.stdout.readline()
 
-    with pytest.raises(TakeoffError, match="Another retrain of this project is running"), workspace.alone():
+    refused = pytest.raises(TakeoffError, match="Another retrain of this project is running")
+    with refused, files.alone(workspace.ASIDE_LOCK, "retrain"):
         pass
 
     other.communicate(b"\n")
-    with workspace.alone():
+    with files.alone(workspace.ASIDE_LOCK, "retrain"):
         pass
 
 
