@@ -58,6 +58,11 @@ bench-serving: setup  ## the service against its limits, with wrk; writes report
 bench-monitoring: setup  ## the monitor against its limits; writes reports/benchmarks/monitoring.md
 	@$(BIN)/python -m tests.benchmarks.monitoring
 
+.PHONY: lab
+lab: PORT := 8888
+lab: setup  ## open the notebooks in JupyterLab on http://127.0.0.1:8888 (PORT=... for another port)
+	@$(BIN)/python -m jupyterlab --notebook-dir=. --port $(PORT) --ServerApp.port_retries=0 notebooks
+
 .PHONY: serve
 serve: setup  ## serve the champion's Bento
 	@$(BIN)/takeoff serve
