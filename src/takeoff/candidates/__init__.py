@@ -8,18 +8,23 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import pandas as pd
 
+from takeoff import export
 from takeoff.contract import Contract
 from takeoff.features import Examples
 from takeoff.params import check_candidate
 from takeoff.settings import Settings
 
+if TYPE_CHECKING:
+    import torch
+
+Vocabularies = Mapping[str, Sequence[str]]
 Probabilities = npt.NDArray[np.floating]
 
 
@@ -47,6 +52,73 @@ class FitFunction(Protocol):
     ) -> Fitted:
         """Fit on `fit`; `validation` may only decide when to stop."""
         ...
+
+
+def of_pipeline(pipeline: Any, contract: Contract, steps: Sequence[Mapping[str, float]] = ()) -> Fitted:
+    """What `fit` returns where the model is a fitted scikit-learn pipeline that takes a frame of features.
+
+    Args:
+        pipeline: has `predict_proba`; each step has an ONNX form.
+        contract: names and order of the columns.
+        steps: see `Fitted`.
+    """
+    return Fitted(
+        predict=lambda features: np.asarray(pipeline.predict_proba(features)),
+        to_onnx=lambda: export.from_sklearn(pipeline, contract),
+        steps=steps,
+    )
+
+
+def of_network(
+    network: "torch.nn.Module",
+    vocabularies: Vocabularies,
+    contract: Contract,
+    steps: Sequence[Mapping[str, float]] = (),
+) -> Fitted:
+    """What `fit` returns where the model is a torch module.
+
+    Args:
+        network: trained; takes codes and numbers as `tensors` makes them, on the CPU, and gives
+            probabilities, float32, shape (n, classes).
+        vocabularies: values of each category in the order of their codes.
+        contract: names and order of the columns.
+        steps: see `Fitted`.
+    """
+    import torch
+
+    network = network.cpu().eval()
+
+    def predict(features: pd.DataFrame) -> Probabilities:
+        with torch.inference_mode():
+            return np.asarray(network(*tensors(features, vocabularies, contract)).numpy())
+
+    return Fitted(
+        predict=predict, to_onnx=lambda: export.from_torch(network, vocabularies, contract), steps=steps
+    )
+
+
+def vocabularies_of(features: pd.DataFrame, contract: Contract) -> dict[str, list[str]]:
+    """The values of each category in `features`, sorted: their places, counted from 1, are their codes."""
+    return {name: sorted(set(features[name])) for name in contract.categories}
+
+
+def tensors(
+    features: pd.DataFrame, vocabularies: Vocabularies, contract: Contract
+) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Features as a network takes them.
+
+    Returns:
+        Codes: int64, shape (n, categories), 0 for a value that is not in the vocabulary; and numbers:
+        float32, shape (n, numbers), NaN where missing.
+    """
+    import torch
+
+    codes = [
+        pd.Index(known).get_indexer(pd.Index(features[name])) + 1 for name, known in vocabularies.items()
+    ]
+    # A copy: pandas hands out read-only arrays, which torch does not take.
+    numbers = features[contract.numbers].to_numpy("float32", copy=True)
+    return torch.from_numpy(np.stack(codes, axis=1).astype("int64")), torch.from_numpy(numbers)
 
 
 def load(name: str) -> ModuleType:

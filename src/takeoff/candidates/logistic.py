@@ -1,6 +1,5 @@
 """Logistic regression: the linear model that every costlier one has to beat."""
 
-import numpy as np
 from pydantic import Field
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -8,9 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Binarizer, OneHotEncoder, StandardScaler
 
-from takeoff.candidates import Fitted
+from takeoff.candidates import Fitted, of_pipeline
 from takeoff.contract import Contract
-from takeoff.export import from_sklearn
 from takeoff.features import Examples
 from takeoff.settings import Settings as Base
 
@@ -40,10 +38,7 @@ def fit(fit: Examples, validation: Examples, settings: Settings, contract: Contr
     pipeline = Pipeline([("columns", columns), ("regression", regression)])
     pipeline.fit(fit.features, fit.labels)
 
-    return Fitted(
-        predict=lambda features: np.asarray(pipeline.predict_proba(features)),
-        to_onnx=lambda: from_sklearn(pipeline, contract),
-    )
+    return of_pipeline(pipeline, contract)
 
 
 def _missing_flags() -> tuple[SimpleImputer, Binarizer]:

@@ -7,16 +7,14 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from pydantic import Field
 from torch import nn
 from tqdm import tqdm
 
-from takeoff.candidates import Fitted
+from takeoff.candidates import Fitted, of_network, tensors, vocabularies_of
 from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
-from takeoff.export import from_torch
 from takeoff.features import Examples
 from takeoff.settings import Settings as Base
 
@@ -110,7 +108,7 @@ def fit(fit: Examples, validation: Examples, settings: Settings, contract: Contr
     """
     device = _device(settings.device)
     torch.use_deterministic_algorithms(True)
-    vocabularies = {name: sorted(set(fit.features[name])) for name in contract.categories}
+    vocabularies = vocabularies_of(fit.features, contract)
     mean, scale = _moments(fit.features[contract.numbers].to_numpy("float32"))
     sizes = [len(known) + 1 for known in vocabularies.values()]
     learn, check = (_arrays(rows, vocabularies, contract, device) for rows in (fit, validation))
@@ -122,18 +120,7 @@ def fit(fit: Examples, validation: Examples, settings: Settings, contract: Contr
         title = f"network {member + 1} of {settings.members}"
         losses.append(_train(network, learn, check, settings, seed + member, title))
         members.append(network)
-    ensemble = Ensemble(members).cpu().eval()
-
-    def predict(features: pd.DataFrame) -> npt.NDArray[np.floating]:
-        with torch.inference_mode():
-            codes, numbers = _inputs(features, vocabularies, contract)
-            return np.asarray(ensemble(codes, numbers).numpy())
-
-    return Fitted(
-        predict=predict,
-        to_onnx=lambda: from_torch(ensemble, vocabularies, contract),
-        steps=_by_epoch(losses),
-    )
+    return of_network(Ensemble(members), vocabularies, contract, steps=_by_epoch(losses))
 
 
 def _by_epoch(losses: list[list[dict[str, float]]]) -> list[dict[str, float]]:
@@ -211,19 +198,8 @@ def _log_loss(network: Network, rows: Arrays) -> float:
 def _arrays(
     rows: Examples, vocabularies: dict[str, list[str]], contract: Contract, device: torch.device
 ) -> Arrays:
-    codes, numbers = _inputs(rows.features, vocabularies, contract)
+    codes, numbers = tensors(rows.features, vocabularies, contract)
     return codes.to(device), numbers.to(device), torch.from_numpy(rows.labels).to(device)
-
-
-def _inputs(
-    features: pd.DataFrame, vocabularies: dict[str, list[str]], contract: Contract
-) -> tuple[torch.Tensor, torch.Tensor]:
-    codes = [
-        pd.Index(known).get_indexer(pd.Index(features[name])) + 1 for name, known in vocabularies.items()
-    ]
-    # A copy: pandas hands out read-only arrays, which torch does not take.
-    numbers = features[contract.numbers].to_numpy("float32", copy=True)
-    return torch.from_numpy(np.stack(codes, axis=1).astype("int64")), torch.from_numpy(numbers)
 
 
 def _moments(numbers: npt.NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
