@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from pydantic_core import to_json
 
 from serving.requests import Feed, Row
@@ -18,10 +19,19 @@ UNREGISTERED = "unregistered"  # model version outside a Bento
 
 
 class Answered(NamedTuple):
-    """What rows got: the answers for the caller, and the same for the log, both in the order of the rows."""
+    """What rows got, in their order.
+
+    Attributes:
+        answers: for the caller.
+        entries: the same for the log.
+        feed: what the model was fed, see `serving.requests.Feed.columns`.
+        events: probability of the event, float32, shape (n,).
+    """
 
     answers: list[dict[str, Any]]
     entries: list[Entry]
+    feed: dict[str, npt.NDArray[Any]]
+    events: npt.NDArray[np.float32]
 
 
 class Core:
@@ -104,7 +114,7 @@ class Core:
                     row_time and row_time.timestamp(),
                 )
             )
-        return Answered(answers, entries)
+        return Answered(answers, entries, feed, probabilities[:, -1])
 
     def probabilities(self, rows: Sequence[Row]) -> list[list[float]]:
         """Probability of each class for each row, without an answer."""

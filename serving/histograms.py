@@ -7,7 +7,8 @@ together, ten times a second.
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from serving import metrics
-from serving.requests import Row
 from takeoff import paths
 from takeoff.contract import Contract
+from takeoff.model import MISSING_TEXT
 
 PROFILE = "profile.json"
 MISSING, OTHER = "missing", "other"
@@ -28,6 +29,7 @@ MOST_VALUES = 200  # of a category that have a bin of their own; rarer ones are 
 HALF = 0.5
 
 Values = npt.NDArray[np.float64]
+Feed = Mapping[str, npt.NDArray[Any]]  # as `serving.requests.Feed.columns` makes it, and the model reads it
 
 
 class Bins(NamedTuple):
@@ -57,43 +59,47 @@ class Histograms:
     def __init__(self, home: Path, contract: Contract) -> None:
         self._bins = _read(home, contract)
         self._lock = threading.Lock()
-        self._rows: list[Row] = []
-        self._answers: list[float] = []
+        self._waiting: list[Feed] = []
+        self._rows = 0
         for column, bins in self._bins.items():
             shares = (bins.counts + HALF) / (bins.counts + HALF).sum()
             for name, share in zip(bins.names, shares, strict=True):
                 metrics.REFERENCE_SHARE.labels(column, name).set(share)
                 metrics.binned(column, name)  # from 0 on: a bin into which no row falls counts as well
 
-    def offer(self, rows: Sequence[Row], answers: Sequence[Mapping[str, Any]]) -> None:
-        """Put rows aside that have been answered."""
+    def offer(self, feed: Feed, events: npt.NDArray[np.float32]) -> None:
+        """Put rows aside that have been answered.
+
+        Args:
+            feed: what the model was fed.
+            events: probability of the event, float32, shape (n,).
+        """
         if not self._bins:
             return
         with self._lock:
-            self._rows += rows
-            self._answers += [each["probability"] for each in answers]
-            many = len(self._rows) >= MOST_WAITING
+            self._waiting.append({**feed, ANSWER: events})
+            self._rows += len(events)
+            many = self._rows >= MOST_WAITING
         if many:
             self.count()
 
     def count(self) -> None:
         """Count what was put aside."""
         with self._lock:
-            rows, answers = self._rows, self._answers
-            self._rows, self._answers = [], []
-        if not rows:
+            waiting, self._waiting, self._rows = self._waiting, [], 0
+        if not waiting:
             return
         for column, bins in self._bins.items():
-            values = answers if column == ANSWER else [row[column] for row in rows]
+            values = np.concatenate([each[column].ravel() for each in waiting])
             for place in np.flatnonzero(counts := count(values, bins)).tolist():
                 metrics.binned(column, bins.names[place]).inc(int(counts[place]))
 
 
-def count(values: Sequence[Any], bins: Bins) -> npt.NDArray[np.int64]:
+def count(values: npt.NDArray[Any], bins: Bins) -> npt.NDArray[np.int64]:
     """Rows in each bin.
 
     Args:
-        values: numbers or texts, None where missing.
+        values: float32 with NaN where missing, or object (str) with "" where missing; shape (n,).
         bins: of the column.
 
     Returns:
@@ -101,11 +107,11 @@ def count(values: Sequence[Any], bins: Bins) -> npt.NDArray[np.int64]:
     """
     missing = len(bins.names) - 1
     if bins.edges is None:
-        other = missing - 1
-        places = [missing if each is None else bins.places.get(each, other) for each in values]
-        return np.bincount(places, minlength=len(bins.names))
-    # As the model sees them, and as the reference was counted.
-    numbers = np.array(values, dtype=np.float32).astype(np.float64)
+        counts = np.zeros(len(bins.names), dtype=np.int64)
+        for value, rows in Counter(values.tolist()).items():
+            counts[missing if value == MISSING_TEXT else bins.places.get(value, missing - 1)] += rows
+        return counts
+    numbers = values.astype(np.float64)
     found = np.where(np.isnan(numbers), missing, np.searchsorted(bins.edges, numbers, side="right"))
     return np.bincount(found, minlength=len(bins.names))
 

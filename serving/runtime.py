@@ -117,7 +117,7 @@ class Runtime:
 
     def answered(self, rows: Sequence[Row], answered: Answered) -> None:
         """Count rows whose answers are in the log, and show them to the challenger."""
-        self.histograms.offer(rows, answered.answers)
+        self.histograms.offer(answered.feed, answered.events)
         for decision, count in Counter(answer["decision"] for answer in answered.answers).items():
             metrics.decided(decision).inc(count)
         if reviews := sum(answer["review"] for answer in answered.answers):

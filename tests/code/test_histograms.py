@@ -8,7 +8,6 @@ import pytest
 from prometheus_client import REGISTRY
 
 from serving.histograms import ANSWER, HALF, MISSING, OTHER, Histograms, count
-from serving.requests import Row
 from takeoff import paths
 from takeoff.contract import read_contract
 from takeoff.features import features
@@ -31,17 +30,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def rows() -> list[Row]:
-    """As requests leave them: numbers, texts, None where missing."""
-    frame = small_rows()[:FIT_ROWS]
-    plain = features(frame, CONTRACT)
-    return [
-        {
-            name: None if (value == "" or value != value) else value
-            for name, value in zip(plain.columns, values, strict=True)
-        }
-        for values in plain.itertuples(index=False)
-    ]
+def feed() -> dict[str, np.ndarray]:
+    """As the model is fed."""
+    frame = features(small_rows()[:FIT_ROWS], CONTRACT)
+    return {name: frame[name].to_numpy().reshape(-1, 1) for name in CONTRACT.columns}
 
 
 def counted(column: str, name: str) -> float:
@@ -53,7 +45,7 @@ def test_rows_of_the_reference_fall_into_the_bins_as_the_reference_counted_them(
 
     for name in CONTRACT.columns:
         bins = histograms._bins[name]
-        assert count([row[name] for row in rows()], bins).tolist() == bins.counts.tolist()
+        assert count(feed()[name].ravel(), bins).tolist() == bins.counts.tolist()
 
 
 def test_what_was_put_aside_is_counted_once(home: Path) -> None:
@@ -61,7 +53,8 @@ def test_what_was_put_aside_is_counted_once(home: Path) -> None:
     bins = histograms._bins[ANSWER]
     before = [counted(ANSWER, name) for name in bins.names]
 
-    histograms.offer(rows()[:100], [{"probability": i / 100} for i in range(100)])
+    first = {name: values[:100] for name, values in feed().items()}
+    histograms.offer(first, np.linspace(0, 1, 100, dtype="float32"))
     histograms.count()
     histograms.count()
 
@@ -86,7 +79,7 @@ def test_a_value_that_the_reference_never_held_is_other_and_none_is_missing(home
     name = CONTRACT.categories[0]
     bins = Histograms(home, CONTRACT)._bins[name]
 
-    found = count(["no such value", None, None], bins)
+    found = count(np.array(["no such value", "", ""], dtype=object), bins)
 
     assert (found[bins.names.index(OTHER)], found[bins.names.index(MISSING)]) == (1, 2)
 
@@ -94,7 +87,7 @@ def test_a_value_that_the_reference_never_held_is_other_and_none_is_missing(home
 def test_a_service_without_a_reference_counts_nothing_and_works(tmp_path: Path) -> None:
     histograms = Histograms(tmp_path, CONTRACT)
 
-    histograms.offer(rows()[:5], [{"probability": 0.5}] * 5)
+    histograms.offer(feed(), np.full(FIT_ROWS, 0.5, dtype="float32"))
     histograms.count()
 
     assert histograms._bins == {}
