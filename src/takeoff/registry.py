@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from takeoff.address import check_answers, without_password
+from takeoff.bootstrap import Estimate
 from takeoff.errors import TakeoffError
 from takeoff.history import Record
 from takeoff.model import CARD_FILE, MODEL_FILE
@@ -125,6 +126,28 @@ class Registry:
                 raise
             self.client.set_terminated(run_id, end_time=int(run.ended * 1000))
         return str(run_id)
+
+    def log_trial(
+        self, name: str, settings: Mapping[str, Any], metrics: Mapping[str, Estimate], tags: Mapping[str, str]
+    ) -> str:
+        """Write what a notebook tried into an experiment of its own, away from the pipeline's runs; its id.
+
+        A metric's value stands under its name, the ends of its interval under the name with `_low` and
+        `_high`.
+        """
+        with self._plain_errors():
+            run = self.client.create_run(self._experiment(f"{self.name}-trials"), tags=tags, run_name=name)
+            self.client.log_batch(
+                run.info.run_id,
+                metrics=[
+                    Metric(f"{metric}{end}", number, run.info.start_time, 0)
+                    for metric, estimate in metrics.items()
+                    for end, number in zip(("", "_low", "_high"), estimate, strict=True)
+                ],
+                params=[Param(key, str(value)) for key, value in settings.items()],
+            )
+            self.client.set_terminated(run.info.run_id)
+        return str(run.info.run_id)
 
     def champion(self) -> Version | None:
         """The version that serves."""
