@@ -1,0 +1,1 @@
+"""How a candidate leaves its notebook: what its tagged cells need, the module made of them, the proof."""
