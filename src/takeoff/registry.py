@@ -30,8 +30,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# Said in every notebook that has no widgets, of progress bars that nobody asked for.
-warnings.filterwarnings("ignore", message="IProgress not found")
 
 import mlflow
 import mlflow.onnx
