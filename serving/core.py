@@ -18,6 +18,14 @@ from takeoff.model import Model, run
 UNREGISTERED = "unregistered"  # model version outside a Bento
 
 
+class Asked(NamedTuple):
+    """Rows, and what the model reads of them; see `serving.requests.Feed.columns`."""
+
+    rows: Sequence[Row]
+    feed: dict[str, npt.NDArray[Any]]
+    numbers: npt.NDArray[np.float32]
+
+
 class Answered(NamedTuple):
     """What rows got, in their order.
 
@@ -67,13 +75,25 @@ class Core:
             started: for each row the `time.perf_counter()` at which its request arrived; the latency in the
                 log is what had passed when its answer was ready to be logged.
         """
-        feed, numbers = self._feed.columns(rows)
-        probabilities = run(self.model.session, feed)
+        asked = self.ask(rows)
+        return self.say(asked, self.predict(asked), started)
+
+    def ask(self, rows: Sequence[Row]) -> Asked:
+        """The first third of `answer`: rows as the model reads them."""
+        return Asked(rows, *self._feed.columns(rows))
+
+    def predict(self, asked: Asked) -> npt.NDArray[np.float32]:
+        """The second third: probability of each class, shape (n, classes). Needs no Python while it runs."""
+        return run(self.model.session, asked.feed)
+
+    def say(self, asked: Asked, probabilities: npt.NDArray[np.float32], started: Sequence[float]) -> Answered:
+        """The last third: what was predicted, in words; see `answer`."""
+        rows = asked.rows
         decisions = value.decide(probabilities, self.threshold)
         reviews = value.needs_review(
             probabilities, decisions, self.matrix, self.contract.costs.review
         ).tolist()
-        warnings = self._warnings(rows, numbers)
+        warnings = self._warnings(rows, asked.numbers)
         now, ready = time.time(), time.perf_counter()
         answers, entries = [], []
         for row, arrived, id_, p, decision, review, warned in zip(
@@ -114,7 +134,7 @@ class Core:
                     row_time and row_time.timestamp(),
                 )
             )
-        return Answered(answers, entries, feed, probabilities[:, -1])
+        return Answered(answers, entries, asked.feed, probabilities[:, -1])
 
     def probabilities(self, rows: Sequence[Row]) -> list[list[float]]:
         """Probability of each class for each row, without an answer."""

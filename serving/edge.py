@@ -35,9 +35,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ROW_BYTES = 64 * 1024  # largest body of one row
-BATCH_THREADS = 1  # a second makes batches no faster, and everybody else wait for both
-# The event loop gets its turn from that thread at each of its steps. In Python's own 5 ms it could not even
-# refuse as fast as too many requests come.
+# The event loop gets its turn from the thread that reads batches at each of its steps. In Python's own 5 ms
+# it could not even refuse as fast as too many requests come.
 SWITCH_SECONDS = 0.0005
 # Of several workers, the one that is free first accepts all connections that wait, and would keep them. So
 # one in this many answers asks its client to connect anew, and connections spread by who has time for them.
@@ -123,7 +122,9 @@ class Edge:
         self._keys = [hashlib.sha256(key.encode()).digest() for key in settings.api_keys]
         self._deadlines = Deadlines(self._observe)
         self._bodies = Bodies(int(settings.max_body_mb * 2**20), settings.body_seconds, self._deadlines)
-        self._pool = ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch")
+        # One thread for what needs Python, so that the event loop waits for no more; one for what does not.
+        self._words = ThreadPoolExecutor(1, thread_name_prefix="batch-words")
+        self._model_runs = ThreadPoolExecutor(1, thread_name_prefix="batch-model")
         # What start-up has left lives as long as the process; a full collection would walk all of it, in
         # the middle of a request.
         gc.collect()
@@ -134,7 +135,8 @@ class Edge:
     async def _stop(self) -> None:
         self._deadlines.close()
         await asyncio.get_running_loop().run_in_executor(None, self.runtime.close)
-        self._pool.shutdown()
+        self._words.shutdown()
+        self._model_runs.shutdown()
 
     def _observe(self) -> None:
         state = self.runtime.log.state()
@@ -218,14 +220,18 @@ class Edge:
     async def _predict_batch(self, scope: Scope, receive: Receive, started: float) -> Response:
         self._room.check()  # before a body of megabytes is taken in for nothing
         body = await self._bodies.read(scope, receive)
-        # In a thread: a large batch must not hold up those who ask for one row.
+        # In threads: a large batch must not hold up those who ask for one row.
         with self._room, self._deadlines.within(self._seconds, _overdue):
-            rows = await self._in_thread(self._reader.rows, body)
+            rows = await self._in_words(self._reader.rows, body)
             if not self._fast:
                 return await self._through_bentoml(scope, body)
-            answered = await self._in_thread(self.runtime.core.answer, rows, [started] * len(rows))
+            core, loop = self.runtime.core, asyncio.get_running_loop()
+            asked = await self._in_words(core.ask, rows)
+            # While this batch is predicted the next one is read.
+            predicted = await loop.run_in_executor(self._model_runs, core.predict, asked)
+            answered = await self._in_words(core.say, asked, predicted, [started] * len(rows))
             written = self.runtime.log.submit(answered.entries)
-            payload = await self._in_thread(to_json, {"predictions": answered.answers})
+            payload = await self._in_words(to_json, {"predictions": answered.answers})
             await written
         self.runtime.answered(rows, answered)
         return Response(200, payload)
@@ -233,7 +239,7 @@ class Edge:
     async def _feedback(self, scope: Scope, receive: Receive, started: float) -> Response:
         body = await self._bodies.read(scope, receive)
         with self._room, self._deadlines.within(self._seconds, _overdue):
-            labels = await self._in_thread(self._reader.labels, body)
+            labels = await self._in_words(self._reader.labels, body)
             if not self._fast:
                 return await self._through_bentoml(scope, body)
             return Response(200, to_json(await self.runtime.feedback(labels)))
@@ -262,8 +268,8 @@ class Edge:
         payload = b"".join(message.get("body", b"") for message in sent)
         return Response(sent[0]["status"], payload)
 
-    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+    async def _in_words(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._words, function, *arguments)
 
 
 class _Room:

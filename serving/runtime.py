@@ -122,9 +122,9 @@ class Runtime:
             metrics.decided(decision).inc(count)
         if reviews := sum(answer["review"] for answer in answered.answers):
             metrics.REVIEWS.inc(reviews)
-        for answer in answered.answers:
-            for warning in answer["warnings"]:
-                metrics.UNSEEN.labels(warning["field"]).inc()
+        warned = Counter(warning["field"] for answer in answered.answers for warning in answer["warnings"])
+        for field, count in warned.items():
+            metrics.UNSEEN.labels(field).inc(count)
         if self.shadow:
             self.shadow.offer(rows, [answer["prediction_id"] for answer in answered.answers])
 
