@@ -41,6 +41,17 @@ class Drawer:
             self._process.communicate()
         self._folder.cleanup()
 
+    def start(self) -> None:
+        """Let the process load Evidently while its first window is still being measured."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "monitoring.drawing"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # warnings of a library that nobody can act on
+                text=True,
+            )
+
     def draw(self, window: Mapping[str, Any], rows: pd.DataFrame) -> None:
         """Ask for the report of a window.
 
@@ -55,7 +66,9 @@ class Drawer:
         files.write_rows(file, rows)
         job = {"name": window["name"], "end": window["end"], "rows": str(file), "threshold": self._threshold}
         self._asked.append(window["name"])
-        stream = self._started().stdin
+        self.start()
+        assert self._process is not None
+        stream = self._process.stdin
         assert stream is not None
         with suppress(BrokenPipeError):  # it has ended; `finish` says which windows have no report
             stream.write(json.dumps(job) + "\n")
@@ -75,17 +88,6 @@ class Drawer:
             answer = json.loads(line)
             problems[answer["name"]] = answer["problem"]
         return [f"No Evidently report of {name}: {why}" for name, why in problems.items() if why]
-
-    def _started(self) -> "subprocess.Popen[str]":
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "monitoring.drawing"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # warnings of a library that nobody can act on
-                text=True,
-            )
-        return self._process
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from monitoring import ledger
+from monitoring.ahead import ahead
 from monitoring.drawing import Drawer
 from monitoring.ledger import Held, Stored
 from monitoring.standard import Standard, unknown_versions
@@ -112,6 +113,8 @@ def measure(
     refused = {each.held.window.name: each.refused for each in wanted}
     total = sum(each.held.rows for each in wanted)
     most = against.params.monitoring.evidently_rows
+    if drawer and total:
+        drawer.start()
     with tqdm(total=total, unit=" rows", unit_scale=True, desc="Measuring", disable=None) as bar:
         for batch in ledger.batches([each.held for each in wanted], most, MOST_SAMPLED):
             for held, gathered in zip(batch, _gather(batch, log, against, bar), strict=True):
@@ -171,7 +174,7 @@ def _gather(batch: Sequence[Held], log: Log, against: Standard, bar: "tqdm[Any]"
     if any(each.rows for each in batch):
         kind, contract = batch[0].window.kind, against.contract
         period = Period(batch[0].window.period.start, batch[-1].window.period.end)
-        for chunk in read_chunks(log.url, contract, period):
+        for chunk in ahead(read_chunks(log.url, contract, period)):
             for name, part in _parts(chunk, kind, contract):
                 if name in gathered:
                     gathered[name].add(part)
