@@ -1,8 +1,30 @@
 """From a notebook to the text of its candidate's module, without running anything."""
 
+import hashlib
+import keyword
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
-from takeoff.promotion.cells import Notebook
+import libcst as cst
+
+from takeoff.errors import TakeoffError
+from takeoff.promotion.cells import TAG, Notebook, digest, shown, tagged, title
+from takeoff.promotion.refusal import refuse
+from takeoff.promotion.ruff import formatted, hints
+from takeoff.promotion.selection import Selection, select
+from takeoff.promotion.signature import problems_of, with_types
+from takeoff.promotion.units import Unit, right_above, sources_of
+
+FOLDER = Path("src") / "takeoff" / "candidates"
+WIDTH = 100  # of the header's prose
+QUOTES = '"""'
+
+FROM = re.compile(r"^Promoted from (?P<notebook>.+); change it there and promote again\.$", re.MULTILINE)
+OF_NOTEBOOK = re.compile(r"^SHA-256 of the notebook's code: (?P<digest>[0-9a-f]{64})$", re.MULTILINE)
+OF_MODULE = re.compile(r"^SHA-256 of this module: (?P<digest>[0-9a-f]{64})$", re.MULTILINE)
 
 
 class Need(NamedTuple):
@@ -56,12 +78,30 @@ def generate(notebook: Notebook, name: str) -> Generated:
     Raises:
         TakeoffError: each thing that can't be promoted, with its name, cell and line and what to do.
     """
-    raise NotImplementedError
+    _check_name(name)
+    if not tagged(notebook):
+        raise TakeoffError(
+            f"{shown(notebook.path)} has no code cell tagged `{TAG}`. Tag those that define `Settings` and "
+            f"`fit`: in JupyterLab select a cell, open the property inspector (the gears), add `{TAG}`, save."
+        )
+    selected = select(sources_of(notebook))
+    problems = [*selected.problems, *problems_of(selected.live, tagged(notebook)[0].number)]
+    if problems:
+        raise refuse(notebook.path, problems)
+    path = FOLDER / f"{name}.py"
+    code = digest(notebook)
+    text = _sealed(formatted(_header(notebook, name, code) + _written(selected), path))
+    return Generated(text, code, tuple(_needs(selected)), hints(text, path))
 
 
 def header_of(text: str) -> Header | None:
     """What the docstring of a promoted module says; None where the module was not promoted."""
-    raise NotImplementedError
+    docstring = _docstring(text)
+    found = [pattern.search(docstring) for pattern in (FROM, OF_NOTEBOOK, OF_MODULE)]
+    notebook, code, module = found
+    if notebook is None or code is None or module is None:
+        return None
+    return Header(notebook["notebook"], code["digest"], module["digest"])
 
 
 def body_digest_of(text: str) -> str:
@@ -69,4 +109,88 @@ def body_digest_of(text: str) -> str:
 
     It equals `Header.body_digest` as long as nobody changed the module by hand.
     """
-    raise NotImplementedError
+    docstring = _docstring(text)
+    plain = text.replace("\r\n", "\n").replace(docstring, OF_MODULE.sub("", docstring), 1)
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def _check_name(name: str) -> None:
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_") or not name.isascii():
+        raise TakeoffError(
+            f"A candidate can't be called '{name}': it names a Python module. Take letters, digits and _, "
+            "starting with a letter, and no word of Python's own, as in `--as calm_trees`."
+        )
+
+
+def _header(notebook: Notebook, name: str, code: str) -> str:
+    """The docstring, its own digest still to be filled in."""
+    first = title(notebook) or f"Candidate {name}, promoted from a notebook."
+    safe = first.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    about = "\n".join(textwrap.wrap(safe, WIDTH, break_long_words=False, break_on_hyphens=False))
+    return f'''"""{about}
+
+Promoted from {shown(notebook.path)}; change it there and promote again.
+SHA-256 of the notebook's code: {code}
+SHA-256 of this module: {"0" * len(code)}
+"""
+
+'''
+
+
+def _sealed(text: str) -> str:
+    return OF_MODULE.sub(f"SHA-256 of this module: {body_digest_of(text)}", text, count=1)
+
+
+def _docstring(text: str) -> str:
+    """The text of the docstring that a module opens with; empty where it opens otherwise."""
+    inside = text.replace("\r\n", "\n").split(QUOTES, 2)
+    return inside[1] if len(inside) > 2 and not inside[0].strip() else ""
+
+
+def _written(selected: Selection) -> str:
+    bound = {name: unit for unit in (*selected.imports, *selected.body) for name in unit.names.binds}
+    fit = selected.live["fit"]
+    typed = with_types(fit.node, fit.code, bound) if fit and isinstance(fit.node, cst.FunctionDef) else None
+    imports = [*(typed.imports if typed else ()), *_imports(selected.imports)]
+    futures = sorted({unit.code for unit in selected.futures})
+    body = [
+        unit._replace(code=typed.code) if fit and typed and unit.place == fit.place else unit
+        for unit in selected.body
+    ]
+    return "\n".join([*futures, "", *imports, "", *_body(body), ""])
+
+
+def _imports(units: Sequence[Unit]) -> Iterator[str]:
+    """Import statements: as written where all of one is needed, else with the names that are."""
+    parts: dict[int, list[Unit]] = {}
+    for unit in units:
+        parts.setdefault(unit.statement, []).append(unit)
+    for each in parts.values():
+        first = each[0]
+        yield from right_above(first.lead) if first.tagged else ()
+        names = first.node.names if isinstance(first.node, cst.Import | cst.ImportFrom) else ()
+        whole = not isinstance(names, cst.ImportStar) and len(each) == len(names)
+        yield from [first.whole] if whole else [unit.code for unit in each]
+
+
+def _body(units: Iterable[Unit]) -> Iterator[str]:
+    """The definitions, each with what stands above it; a blank line where they come from another cell."""
+    cell = 0
+    for unit in units:
+        if unit.cell != cell:
+            yield ""
+        cell = unit.cell
+        lead = unit.lead if unit.tagged else right_above(unit.lead)
+        yield from lead
+        yield from [unit.code] if unit.code else []
+
+
+def _needs(selected: Selection) -> Iterator[Need]:
+    for unit in (*selected.imports, *selected.body):
+        if not unit.tagged:
+            kind = unit.kind
+            for name, line in unit.names.binds.items():
+                if kind == "function" or kind == "class" or kind == "constant":
+                    yield Need(name, unit.cell, line, kind)
+                else:
+                    yield Need(name, unit.cell, line, "import")
