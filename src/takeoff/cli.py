@@ -1,5 +1,6 @@
 """The command line: what a person does with a release once the pipeline has made it."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,6 +8,7 @@ from rich.table import Table
 
 from takeoff.address import without_password
 from takeoff.errors import TakeoffError
+from takeoff.pilot.finding import explain_score
 from takeoff.stage import HERE, read_config, run, show
 
 app = typer.Typer(
@@ -115,6 +117,30 @@ def rollback(
     )
     registry.promote(chosen, move.previous, entry, {})
     show(f"Rolled back {text}. Restart the service to serve it.")
+
+
+@app.command(
+    name="pilot-check",
+    help="What stands between a notebook, any notebook, and production. Runs it from a clean kernel, "
+    f"installs nothing, and exits 0 whatever it finds: this is advice.\n\n{explain_score()}",
+)
+def pilot_check(
+    notebook: Annotated[Path, typer.Argument(help="The notebook file.", show_default=False)],
+    timeout: Annotated[int, typer.Option(min=1, help="Seconds that its run may take.")] = 600,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write the findings here.")
+    ] = None,
+    run_it: Annotated[bool, typer.Option("--run/--no-run", help="Run it, or only read it.")] = True,
+) -> None:
+    """See `help` above, which names the weights from their own table."""
+    from takeoff import files
+    from takeoff.pilot.check import check
+    from takeoff.pilot.report import as_json, render
+
+    report = check(notebook, HERE.resolve(), timeout, run_it)
+    show(render(report))
+    if json_file:
+        files.write_json(json_file, as_json(report))
 
 
 def main() -> None:

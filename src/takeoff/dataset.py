@@ -23,6 +23,8 @@ TABLES = {
     "planes": "planes.csv",
     "airports": "airports.csv",
 }
+# Columns of the raw flights that are known only after the prediction has to be made.
+KNOWN_LATER = ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time")
 
 PREDICT_AHEAD = pd.Timedelta(hours=2)
 LATE_AFTER_MINUTES = 15
