@@ -56,21 +56,26 @@ class Analysed(NamedTuple):
     names: Mapping[cst.CSTNode, Names]
 
 
-def analyse(source: str) -> Analysed:
+def analyse(source: str, postponed: bool = False) -> Analysed:
     """The names of each statement at the top level of a text.
+
+    Args:
+        source: Python.
+        postponed: whether `from __future__ import annotations` is in force.
 
     Raises:
         libcst.ParserSyntaxError: it can't be parsed.
     """
     wrapper = metadata.MetadataWrapper(cst.parse_module(source))
-    found = _Analysis(wrapper)
+    found = _Analysis(wrapper, postponed)
     return Analysed(wrapper.module, {node: found.names(node) for node in _statements(wrapper.module)})
 
 
 class _Analysis:
     """Every use and every binding of a global name, by the statement around it."""
 
-    def __init__(self, wrapper: metadata.MetadataWrapper) -> None:
+    def __init__(self, wrapper: metadata.MetadataWrapper, postponed: bool) -> None:
+        self.postponed = postponed
         self.parents = wrapper.resolve(metadata.ParentNodeProvider)
         self.positions = wrapper.resolve(metadata.PositionProvider)
         self.own = _OwnNames(wrapper.module, self.parents)
@@ -96,15 +101,18 @@ class _Analysis:
             if access.scope is scope and access.node not in self.own.no_uses:
                 for name in _names_in(access.node):
                     if self._is_global(name, access):
-                        self._use(name, access.node)
+                        is_text = isinstance(access.node, cst.SimpleString | cst.ConcatenatedString)
+                        kept = is_text or (self.postponed and access.is_annotation)
+                        self._use(name, access.node, kept)
         if isinstance(scope, metadata.GlobalScope):
             for each in scope.assignments:
                 if isinstance(each, metadata.Assignment):
                     self._bind_all(normal(each.name), each.node)
 
-    def _use(self, name: str, node: cst.CSTNode) -> None:
+    def _use(self, name: str, node: cst.CSTNode, is_kept_as_text: bool = False) -> None:
         statement, is_later = self._around(node)
-        self.uses.setdefault(statement, []).append((Use(name, self._line(node)), is_later))
+        use = Use(name, self._line(node))
+        self.uses.setdefault(statement, []).append((use, is_later or is_kept_as_text))
 
     def _bind_all(self, name: str, node: cst.CSTNode) -> None:
         """Bind a name; of an import, by the names in it that bind it so."""

@@ -73,7 +73,7 @@ def _forbidden(sources: Iterable[Source], units: Iterable[Unit]) -> Iterable[Pro
             yield Problem(
                 unit.cell,
                 unit.line,
-                f"`{unit.code}` does not say what it imports, and may hide any other name. Name what you use.",
+                f"`{unit.code}` does not say what it imports, and may hide other names. Name what you use.",
             )
         elif unit.tagged and unit.kind in ("other", "delete") and unit.cell not in magic_cells:
             yield Problem(

@@ -22,6 +22,9 @@ CHANGING = re.compile(
 )
 
 
+POSTPONED = re.compile(r"^from __future__ import .*\bannotations\b", re.MULTILINE)
+
+
 class Unit(NamedTuple):
     """One statement at the top level of a cell; of an import, one for each name.
 
@@ -68,7 +71,10 @@ def sources_of(notebook: Notebook) -> tuple[Source, ...]:
     Raises:
         TakeoffError: a cell is not valid Python.
     """
-    return tuple(_source(cell, shown(notebook.path)) for cell in notebook.cells if cell.kind == "code")
+    code = [cell for cell in notebook.cells if cell.kind == "code"]
+    # What a cell imports from the future holds for the whole of it, and for all below.
+    first = next((cell.number for cell in code if POSTPONED.search(cell.source)), len(notebook.cells) + 1)
+    return tuple(_source(cell, cell.number >= first, shown(notebook.path)) for cell in code)
 
 
 def units_of(sources: tuple[Source, ...]) -> tuple[Unit, ...]:
@@ -81,10 +87,10 @@ def units_of(sources: tuple[Source, ...]) -> tuple[Unit, ...]:
     return tuple(units)
 
 
-def _source(cell: Cell, notebook: str) -> Source:
+def _source(cell: Cell, postponed: bool, notebook: str) -> Source:
     try:
         plain = magics.to_python(cell.source)
-        return Source(cell, plain, analyse(plain.source))
+        return Source(cell, plain, analyse(plain.source, postponed))
     except SyntaxError as error:
         line, words = error.lineno, error.msg
     except cst.ParserSyntaxError as error:
