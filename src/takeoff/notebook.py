@@ -1,6 +1,7 @@
 """What a notebook opens the project with: configuration, rows, and the model that serves."""
 
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +74,8 @@ def open_project(start: Path | None = None) -> Project:
     for folder in (here, *here.parents):
         if (folder / CONTRACT_FILE).is_file() and (folder / PARAMS_FILE).is_file():
             os.chdir(folder)  # all paths of the project are relative to it
+            if str(folder) not in sys.path:
+                sys.path.insert(0, str(folder))  # where monitoring/ and serving/ are
             contract, params = read_config()
             return Project(folder, contract, params)
     raise TakeoffError(
