@@ -40,11 +40,12 @@ test-quick: setup  ## the tests that take no more than a few seconds each
 	@$(BIN)/python -m pytest -m "not slow"
 
 .PHONY: lint
-lint: setup  ## style, formatting, types, and notebooks without outputs
+lint: setup  ## style, formatting, types, notebooks without outputs, and what they promoted unchanged
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy
 	@git ls-files -z -- '*.ipynb' | xargs -0 -r $(BIN)/python -m nbstripout --verify
+	@$(BIN)/takeoff promote --check
 
 .PHONY: bench
 bench: setup  ## time and memory against the limits; writes reports/benchmarks/

@@ -143,6 +143,35 @@ def pilot_check(
         files.write_json(json_file, as_json(report))
 
 
+@app.command()
+def promote(
+    notebook: Annotated[Path | None, typer.Argument(help="A notebook of this project.")] = None,
+    name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="The candidate's name.")] = None,
+    upkeep: Annotated[
+        float | None,
+        typer.Option(metavar="USD", help="What keeping it alive costs a year; default: as the dearest."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Also over what was changed in its module by hand.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether each promoted module equals its notebook.")
+    ] = False,
+) -> None:
+    """Make a candidate of a notebook's cells tagged `candidate`, and prove that it predicts the same."""
+    from takeoff.promotion.check import check as check_all
+    from takeoff.promotion.promote import promote as bring_in
+
+    if check and (notebook or name):
+        raise TakeoffError("--check looks at every promoted candidate: leave out notebook and name.")
+    if check:
+        check_all()
+        return
+    if notebook is None or name is None:
+        raise TakeoffError("Name a notebook and a candidate: takeoff promote NOTEBOOK --as NAME.")
+    bring_in(notebook, name, upkeep, overwrite)
+
+
 def main() -> None:
     """Entry point of the `takeoff` command."""
     run(lambda: app(standalone_mode=True))

@@ -78,7 +78,7 @@ from sklearn.compose import ColumnTransformer
 def columns(settings, contract):
     numbers = make_pipeline(
         SimpleImputer(strategy=FILL),
-        KBinsDiscretizer(settings.bins * scale, encode='onehot-dense', quantile_method='linear'),
+        KBinsDiscretizer(settings.bins * scale, encode='onehot-dense', quantile_method='inverted_cdf'),
     )
     parts = [("zahlen", numbers, contract.numbers)]
     return ColumnTransformer(
