@@ -43,7 +43,7 @@ class Bindings(NamedTuple):
 
     def live(self, name: str) -> Unit | None:
         """What a name means to functions that the last call of `fit` calls."""
-        later = (unit for unit in self.binders.get(name, ()) if unit.place > self.horizon)
+        later = (unit for unit in self.binders.get(name, ()) if unit.place >= self.horizon)
         return self.before(name, self.horizon) or next(later, None)
 
     def needs(self, unit: Unit) -> tuple[Need, ...]:

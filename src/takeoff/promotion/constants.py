@@ -96,7 +96,8 @@ def _why_not_call(function: cst.BaseExpression) -> str:
     named = function.attr if isinstance(function, cst.Attribute) else function
     if not isinstance(named, cst.Name):
         return ""
-    path = dotted(function) or f"{root(function)}...{named.value}".lstrip(".")
+    path = dotted(function)
+    path = f"{root(function)}(...){path}" if path.startswith(".") else path
     reason = next((reason for reason, calls in KNOWN.items() if calls.fullmatch(named.value)), "")
     if not reason and ".random." in f".{path}.":
         reason = "depends on chance"

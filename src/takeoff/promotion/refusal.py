@@ -10,6 +10,7 @@ from takeoff.promotion.cells import shown
 from takeoff.promotion.names import Use
 from takeoff.promotion.units import Unit
 
+TAGGED_REMEDY = "Compute it inside `fit`, write it as a literal, or move it to a cell that is not tagged."
 REMEDY = "Pass it to `fit`, compute it inside `fit`, or write it as a literal."
 GIVEN = ("validation", "settings", "contract", "seed")  # what `fit` is given, besides rows
 HISTORY = re.compile(r"In|Out|_+|_i{1,3}|_i?\d+|_[iod]h")  # IPython's own
@@ -41,7 +42,10 @@ def unfit(unit: Unit, chain: tuple[tuple[Unit, Use], ...], reason: str) -> Probl
     """A definition that a module can't hold, and who needs it."""
     if not chain:
         return Problem(
-            unit.cell, unit.line, f"{_name_of(unit)} {reason}. {REMEDY}", ("", f"{unit.cell} {unit.line}")
+            unit.cell,
+            unit.line,
+            f"{_name_of(unit)} {reason}. {TAGGED_REMEDY}",
+            ("", f"{unit.cell} {unit.line}"),
         )
     user, use = _tagged_use(chain)
     name = chain[-1][1].name
