@@ -69,7 +69,15 @@ def judge(code: Code, outcome: Outcome, path: Path, project: Path) -> tuple[Find
     rank = {name: place for place, name in enumerate(RULES)}
     severities = list(SEVERITIES)
     return tuple(
-        sorted(findings, key=lambda each: (severities.index(RULES[each.rule].severity), rank[each.rule]))
+        sorted(
+            findings,
+            key=lambda each: (
+                severities.index(RULES[each.rule].severity),
+                rank[each.rule],
+                each.cell or 0,
+                each.line or 0,
+            ),
+        )
     )
 
 

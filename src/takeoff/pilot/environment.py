@@ -97,22 +97,22 @@ def installs(code: Code) -> list[Finding]:
             "Delete the line; name the package under `dependencies` in pyproject.toml, then `make lock` and "
             "`make setup`.",
         )
-        for place, text in install_places(code)
+        for place, text, _ in install_places(code)
     ]
 
 
-def install_places(code: Code) -> list[tuple[Place, str]]:
-    """Where something is installed, and by which text."""
-    found = [
-        (each.place, f"{each.mark}{each.text}")
+def install_places(code: Code) -> list[tuple[Place, str, ast.Call | None]]:
+    """Where something is installed, by which text, and by which call where it is no command."""
+    found: list[tuple[Place, str, ast.Call | None]] = [
+        (each.place, f"{each.mark}{each.text}", None)
         for each in code.commands
         if each.mark in ("!", "%", "!!") and INSTALLS.search(f" {each.text}")
     ]
     for call in code.calls:
         text = " ".join(_words(call.node))
         if call.name in INSTALL_CALLS or (SHELLS.match(call.name) and INSTALLS.search(f" {text}")):
-            found.append((call.place, f"{call.name}({text})"))
-    return sorted(found)
+            found.append((call.place, f"{call.name}({text})", call.node))
+    return sorted(found, key=lambda each: each[0])
 
 
 def packages(code: Code, notebook: Path, project: Path) -> list[Finding]:

@@ -149,7 +149,7 @@ def _lacks_seed(call: Call, seeded: dict[str, Place]) -> tuple[str, str] | None:
         or call.name in ("sklearn.utils.resample", "sklearn.utils.shuffle")
         or (last == "sample" and isinstance(call.node.func, ast.Attribute) and _samples_frame(call))
     )
-    if sklearn_like and not call.name.startswith("torch.") and not re.search(r"\)\.", call.name):
+    if sklearn_like and not call.name.startswith("torch."):
         free = not _has_seed(call) and not has_spread(call.node)
         return (last, "np.random.seed(...)") if free and "numpy" not in seeded else None
     if NUMPY_DRAWS.match(call.name):

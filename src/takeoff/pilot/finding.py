@@ -116,12 +116,12 @@ def score(findings: Iterable[Finding]) -> int:
 
 
 def explain_score() -> str:
-    """How the score comes about, in one paragraph."""
-    weights = "; ".join(
-        f"{meaning[0].lower()}{meaning[1:]}: {weight} each ({', '.join(_titles(severity))})"
+    """How the score comes about, a paragraph for each severity."""
+    weights = "\n\n".join(
+        f"{meaning}, {weight} each: {', '.join(_titles(severity))}."
         for severity, (meaning, weight) in SEVERITIES.items()
     )
-    return f"Score: 100, less the points of each rule that is broken, once however often. {weights}."
+    return f"Score: 100, less the points of each rule that is broken, once however often.\n\n{weights}"
 
 
 def _titles(severity: Severity) -> list[str]:

@@ -25,6 +25,8 @@ def render(report: Report) -> RenderableType:
         parts.append(Text(f"\n{meaning}", style=f"bold {COLOURS[severity]}"))
         for rule, each in groupby(of_it, key=lambda finding: finding.rule):
             parts.append(_rule(rule, list(each)))
+    if not parts:
+        parts.append(Text("\nNothing was found that stands between this notebook and production."))
     return Group(*parts, Text(), *_end(report))
 
 
@@ -59,8 +61,8 @@ def _rule(rule: str, findings: list[Finding]) -> RenderableType:
             table.add_row("", Text.assemble((f"{_where(each)}: ", "bold"), each.found))
         table.add_row("next", Text(action))
     return Group(
-        Padding(Text(f"{kind.title}  (-{points(rule)})", style="bold"), (1, 0, 0, 2)),
-        Padding(table, (0, 0, 0, 4)),
+        Padding(Text(f"{kind.title}  (-{points(rule)})", style="bold"), (1, 0, 0, 2), expand=False),
+        Padding(table, (0, 0, 0, 4), expand=False),
     )
 
 

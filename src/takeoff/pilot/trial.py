@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 CELL_MAGIC = re.compile(r"\s*%%\s*(\w+)")
 # What keeps installers that are called in ways that can't be seen from reaching a registry.
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_NO_INPUT": "1", "UV_OFFLINE": "1", "CONDA_OFFLINE": "true"}
+# What an installer's call gives where all goes well, other than 0.
+INSTALLED = {
+    "run": "__import__('subprocess').CompletedProcess([], 0, '', '')",
+    "check_output": "b''",
+    "getoutput": "''",
+}
 # Harmless expressions, that a look at the end may evaluate once more.
 PLAIN = (
     ast.Name,
@@ -81,7 +87,7 @@ def failed(outcome: Outcome, code: Code, ran: bool) -> list[Finding]:
         ]
     stopped = outcome.stopped
     said = " ".join(stopped.value.split())
-    text = f"{stopped.name}: {said[:160]}{'...' if len(said) > 160 else ''}"
+    text = f"{stopped.name}: {said[:160].rstrip('.')}{'...' if len(said) > 160 else '.'}"
     once = " The saved file shows that it once worked." if stopped.worked_once else ""
     return [
         Finding(
@@ -114,9 +120,11 @@ def _watched(saved: "NotebookNode", code: Code, facts: Path, timeout: int) -> "N
     from nbformat.v4 import new_code_cell
 
     watched = copy.deepcopy(saved)
-    for place, text in install_places(code):
+    for place, text, call in reversed(install_places(code)):
         cell = watched.cells[place.cell - 1]
-        cell.source = _without_line(cell.source, place.line, text)
+        cell.source = (
+            _without_call(cell.source, call, text) if call else _without_command(cell.source, place.line)
+        )
     arguments = f"{str(facts)!r}), {_expressions(code)!r}"
     first = new_code_cell(
         "from pathlib import Path as _Path; from takeoff.pilot import probe as _probe\n"
@@ -127,27 +135,34 @@ def _watched(saved: "NotebookNode", code: Code, facts: Path, timeout: int) -> "N
     return watched
 
 
-def _without_line(source: str, line: int, text: str) -> str:
-    """Source without what is installed at a line: a command, or a statement that calls an installer."""
+def _without_command(source: str, line: int) -> str:
+    """Source without the command at a line, which installs something."""
     lines = source.split("\n")
-    indent = lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip())]
-    last = line
-    if text.startswith(("!", "%")):
-        while lines[last - 1].endswith("\\") and last < len(lines):
-            last += 1
+    text, last = lines[line - 1], line
+    while lines[last - 1].endswith("\\") and last < len(lines):
+        last += 1
+    magic = CELL_MAGIC.match(source)
+    bound, _, rest = text.partition("=")
+    if magic and magic[1] not in PYTHON_BODIES:
+        harmless = "true"
+    elif rest.lstrip().startswith(("!", "%")):
+        harmless = f"{bound.rstrip()} = []"
     else:
-        depth = 0
-        for last in range(line, len(lines) + 1):
-            depth += sum(lines[last - 1].count(each) for each in "([{") - sum(
-                lines[last - 1].count(each) for each in ")]}"
-            )
-            if depth <= 0:
-                break
-    bound = lines[line - 1].partition("=")
-    left = f"{bound[0].rstrip()} = None" if bound[1] and bound[0].strip().isidentifier() else f"{indent}pass"
-    harmless = "true" if (magic := CELL_MAGIC.match(source)) and magic[1] not in PYTHON_BODIES else left
+        harmless = f"{text[: len(text) - len(text.lstrip())]}pass"
     lines[line - 1 : last] = [f"{harmless}  # nothing is installed by a check", *[""] * (last - line)]
     return "\n".join(lines)
+
+
+def _without_call(source: str, call: ast.Call, name: str) -> str:
+    """Source with what a call that installs something gives where all goes well, instead of the call."""
+    lines = source.encode().split(b"\n")
+    first, last = call.lineno - 1, (call.end_lineno or call.lineno) - 1
+    after = lines[last][call.end_col_offset or 0 :]
+    given = INSTALLED.get(name.partition("(")[0].rpartition(".")[2], "0")
+    lines[first] = lines[first][: call.col_offset] + f"({given}".encode()
+    lines[first + 1 : last + 1] = [b""] * (last - first)
+    lines[last] += b")" + after
+    return b"\n".join(lines).decode()
 
 
 def _expressions(code: Code) -> list[tuple[str, str]]:
