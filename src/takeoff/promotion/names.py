@@ -10,6 +10,7 @@ import libcst as cst
 from libcst import matchers, metadata
 from libcst.metadata.scope_provider import LocalScope
 
+Texts = cst.SimpleString | cst.ConcatenatedString
 Functions = cst.FunctionDef | cst.Lambda
 OWN = (
     matchers.MatchAs()
@@ -99,9 +100,9 @@ class _Analysis:
     def _collect(self, scope: metadata.Scope) -> None:
         for access in scope.accesses:
             if access.scope is scope and access.node not in self.own.no_uses:
-                for name in _names_in(access.node):
+                is_text = isinstance(access.node, Texts)
+                for name in _names_in(access.node) if not is_text or self._is_type(access.node) else ():
                     if self._is_global(name, access):
-                        is_text = isinstance(access.node, cst.SimpleString | cst.ConcatenatedString)
                         kept = is_text or (self.postponed and access.is_annotation)
                         self._use(name, access.node, kept)
         if isinstance(scope, metadata.GlobalScope):
@@ -161,6 +162,20 @@ class _Analysis:
             ):
                 return False
             scope, directly = scope.parent, False
+        return True
+
+    def _is_type(self, text: cst.CSTNode) -> bool:
+        """Whether a string in an annotation is itself one: not an argument, a `Literal` or a remark."""
+        current = text
+        while not isinstance(current, cst.Annotation | cst.Module):
+            parent = self.parents[current]
+            if isinstance(parent, cst.Call):
+                return False
+            if isinstance(parent, cst.Subscript) and current is not parent.value:
+                name = dotted(parent.value).split(".")[-1]
+                if name == "Literal" or (name == "Annotated" and current is not parent.slice[0]):
+                    return False
+            current = parent
         return True
 
     def _line(self, node: cst.CSTNode) -> int:
@@ -245,7 +260,7 @@ def _statements(module: cst.Module) -> Iterator[cst.CSTNode]:
 
 def _names_in(node: cst.CSTNode) -> Sequence[str]:
     """The names that an access stands for: more than one only in an annotation that is a string."""
-    if isinstance(node, cst.SimpleString | cst.ConcatenatedString):
+    if isinstance(node, Texts):
         text = node.evaluated_value
         try:
             tree = ast.parse(text.strip() if isinstance(text, str) else "", mode="eval")
