@@ -10,6 +10,8 @@ from takeoff.params import PARAMS_FILE
 
 STEP = 2  # spaces that a level of the file is further in, where no line of it shows
 
+NUMERIC = frozenset("0123456789.+-")  # how a number may start; YAML 1.1 and 1.2 disagree on what is one
+
 Found = tuple[yaml.Node, yaml.Node]  # a key and its value
 
 
@@ -77,7 +79,7 @@ def line_of(value: Any) -> str:
 
 
 class _OneLineDumper(yaml.SafeDumper):
-    """Quotes text with line breaks, which would go over several lines."""
+    """Quotes text with line breaks, which would go over several lines, and what may be a number."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -85,7 +87,10 @@ class _OneLineDumper(yaml.SafeDumper):
 
 def _quoted(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     breaks = len(value.splitlines()) > 1 or value.endswith(("\n", "\r"))
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if breaks else None)
+    numeric = value[:1] in NUMERIC
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", value, style='"' if breaks else "'" if numeric else None
+    )
 
 
 _OneLineDumper.add_representer(str, _quoted)

@@ -141,8 +141,8 @@ def _saved(project: Path, folder: Path) -> Record:
             "params.yaml, and what it gives is what the module must give"
         )
     call, contract = _calls[-1], read_contract(project)
-    settings = call.given["settings"]
     _check_call(call, contract)
+    settings = call.given["settings"]
     kept = _plain(settings)
     for split in ("fit", "validation"):
         _write_examples(folder, split, call.given[split], contract)
@@ -205,7 +205,7 @@ def _plain(settings: Settings) -> dict[str, Any]:
         ) from error
     for name in kept:
         if not _same(getattr(back, name), getattr(settings, name)):
-            raise Refused(_unfit_setting(settings, name))
+            raise Refused(_unfit_setting(settings, name, "which comes back from params.yaml changed"))
     return kept
 
 
@@ -213,10 +213,10 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(np.all(one == other))
 
 
-def _unfit_setting(settings: Settings, name: str) -> str:
+def _unfit_setting(settings: Settings, name: str, why: str = "which params.yaml can't hold") -> str:
     return (
-        f"its setting `{name}` is a {type(getattr(settings, name)).__name__}, which params.yaml can't hold. "
-        "Use numbers, text, true or false, and tuples, lists or mappings of these"
+        f"its setting `{name}` is a {type(getattr(settings, name)).__name__}, {why}. Use numbers, text, true "
+        "or false, and tuples, lists or mappings of these"
     )
 
 
