@@ -65,7 +65,8 @@ def from_sklearn(pipeline: Any, contract: Contract) -> onnx.ModelProto:
             options={id(pipeline): {"zipmap": False}},
             target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET},
         )
-    except (MissingConverter, MissingShapeCalculator, NotImplementedError) as error:
+    except (MissingConverter, MissingShapeCalculator, NotImplementedError, RuntimeError) as error:
+        # A step with an option that it has no form for is a plain RuntimeError.
         reason = str(error).strip().splitlines()[0]
         raise TakeoffError(f"This pipeline cannot be written as ONNX: {reason}") from None
     # The label is the release's business: it depends on what errors cost.
