@@ -51,7 +51,7 @@ def entered(
     except yaml.YAMLError:
         found = None
     if found != expected:
-        raise _by_hand(name, settings, upkeep)
+        raise _laid_out_otherwise()
     return after
 
 
@@ -116,7 +116,7 @@ def _entry(
         return text
     candidates = _found(yaml.compose(text, Loader=yaml.SafeLoader), "candidates")
     if candidates is None or not _is_block(candidates[1]):
-        raise _by_hand(name, settings, upkeep)
+        raise _laid_out_otherwise()
     own = _found(candidates[1], name)
     newline = "\r\n" if "\r\n" in text else "\n"
     upkeep_line = f"upkeep: {line_of(upkeep)}{_comment(upkeep_comment)}"
@@ -237,10 +237,8 @@ def _joined(before: str, block: str, after: str, newline: str) -> str:
     return f"{before}{between}{block}{after}"
 
 
-def _by_hand(name: str, settings: Mapping[str, Any], upkeep: float) -> TakeoffError:
-    block = yaml.safe_dump({name: {"upkeep": upkeep, "settings": dict(settings)}}, sort_keys=False)
+def _laid_out_otherwise() -> TakeoffError:
     return TakeoffError(
-        f"{PARAMS_FILE} is laid out in a way that can't be extended without touching the rest of it (braces "
-        f"or anchors under 'candidates'). Write 'candidates' as a block, one key a line, and promote again; "
-        f"or add '{name}' to 'compete' and this under 'candidates' by hand first:\n\n{block}"
+        f"{PARAMS_FILE} is laid out in a way that can't be extended without touching the rest (braces or "
+        "anchors around the candidates). Write 'candidates' as a block, one key a line, and promote again."
     )

@@ -53,6 +53,7 @@ def _checked(path: Path, name: str, upkeep: float | None) -> Notebook:
     _check_installation()
     notebook = saved.read_saved(path)
     saved.check_free(name, notebook)
+    registration.check_layout(name)
     for split in ("fit", "validation"):
         if not paths.split_rows(split).is_file():
             raise TakeoffError(

@@ -103,11 +103,16 @@ def write(texts: Mapping[Path, str]) -> None:
                 files.write_text(path, texts[path])
         except BaseException:
             for path, content in before.items():
-                if content is None:
-                    path.unlink(missing_ok=True)
-                elif path.read_bytes() != content:
+                if content is None and path.is_file():
+                    path.unlink()
+                elif content is not None and path.read_bytes() != content:
                     files.write_bytes(path, content)
             raise
+
+
+def check_layout(name: str) -> None:
+    """Raise a TakeoffError where ``params.yaml`` can't take a candidate of this name."""
+    entered(_text(places_of(name).params), name, {}, {}, 0, "")
 
 
 def check_upkeep(upkeep: float | None) -> None:
