@@ -34,7 +34,7 @@ def test_all_are_written(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [("module.py", "fresh.py", "taken/in/it"), ("taken/in/it", "module.py")])
-def test_where_one_cannot_be_written_none_is(folder: Path, order: tuple[str, ...]) -> None:
+def test_where_one_cannot_be_written_none_is(folder: Path, names: tuple[str, ...]) -> None:
     before = content(folder)
 
     with pytest.raises(TakeoffError, match="could not be written"):
