@@ -72,6 +72,34 @@ ALIKE = {
         # %% code
         scale = 4
         """,
+    "a last call through an object whose class calls fit": """
+        # %% code
+        scale = 2
+        # %% candidate
+        def fit(fit, validation, settings, contract, seed):
+            return scale
+        # %% code
+        class Trial:
+            def run(self, *rows):
+                return fit(*rows, Settings(size=2), None, 7)
+        trial = Trial()
+        scale = 3
+        result = trial.run([1.0], [3.0])
+        scale = 4
+        """,
+    "a last call through what holds on to fit": """
+        # %% code
+        from functools import partial
+        scale = 2
+        # %% candidate
+        def fit(fit, validation, settings, contract, seed):
+            return scale
+        # %% code
+        trials = {"a": partial(fit, [1.0], [3.0])}
+        scale = 3
+        result = trials["a"](Settings(size=2), None, 7)
+        scale = 4
+        """,
     "a name that a default takes when it is defined, and another cell binds anew": """
         # %% code
         start = 1
@@ -210,7 +238,7 @@ def test_the_module_answers_what_the_notebook_answered(
     cells: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = SETTINGS + dedent(cells)
-    same_answer(text if "result = fit(" in text else text + CALL, tmp_path, monkeypatch)
+    same_answer(text if "result = " in text else text + CALL, tmp_path, monkeypatch)
 
 
 FIT = """

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import libcst as cst
+from libcst import matchers
 
 from takeoff.promotion.names import Use, normal
 from takeoff.promotion.units import Unit
 
+HOLDERS = (matchers.Arg, matchers.Assign, matchers.AnnAssign, matchers.Element, matchers.DictElement)
 BUILTINS = frozenset(dir(builtins)) | {"__name__", "__doc__", "__class__"}
 
 
@@ -89,21 +91,35 @@ def same(one: Unit | None, other: Unit | None) -> bool:
 
 
 def _horizon(units: Sequence[Unit]) -> int:
-    """Place of the last statement that calls `fit`, itself or through functions."""
+    """Place of the last statement that calls `fit`, itself or through what was made of it."""
     callers = {"fit"}
+    classes: set[str] = set()
     while True:
-        found = {
-            name
-            for unit in units
-            if callers & {use.name for use in unit.names.later}
-            for name in unit.names.binds
-        }
-        if found <= callers:
+        found = [unit for unit in units if _can_call(unit, callers, classes)]
+        names = {name for unit in found for name in unit.names.binds}
+        if names <= callers:
             break
-        callers |= found
+        callers |= names
+        classes |= {name for unit in found if unit.kind == "class" for name in unit.names.binds}
     calls = (
         unit.place
         for unit in reversed(units)
         if unit.kind in ("constant", "other") and callers & {use.name for use in unit.names.now}
     )
     return next(calls, len(units))
+
+
+def _can_call(unit: Unit, callers: set[str], classes: set[str]) -> bool:
+    """Whether what a unit defines may call one of `callers`: a function, an object, `partial(fit)`."""
+    if callers & {use.name for use in unit.names.later}:
+        return True
+    if unit.kind != "constant" or unit.node is None or not callers & {use.name for use in unit.names.now}:
+        return False
+    held = [node for kind in HOLDERS for node in matchers.findall(unit.node, kind(value=matchers.Name()))]
+    made = matchers.findall(unit.node, matchers.Call(func=matchers.Name()))
+    holds = any(_is_one_of(getattr(node, "value", None), callers) for node in held)
+    return holds or any(_is_one_of(getattr(node, "func", None), classes) for node in made)
+
+
+def _is_one_of(node: object, names: set[str]) -> bool:
+    return isinstance(node, cst.Name) and normal(node.value) in names
