@@ -3,8 +3,10 @@
 import pytest
 
 from takeoff.dataset import KNOWN_LATER
-from takeoff.pilot.facts import Facts, Outcome, Telling
-from tests.pilot.reading import found, places
+from takeoff.pilot import leaks
+from takeoff.pilot.facts import NOT_RUN, Facts, Outcome, Telling
+from takeoff.pilot.trace import trace
+from tests.pilot.reading import code_of, found, places
 
 FRAME = "import pandas as pd\ndf = pd.read_csv('a.csv')\n"
 DATED = "import pandas as pd\ndf = pd.read_csv('a.csv', parse_dates=['when'])\n"
@@ -104,6 +106,7 @@ FIT = "from sklearn.svm import SVC\nSVC().fit(X, y)\n"
         "X, y = df[['a', 't']], df['t']",
         "X, y = df.drop(columns=['a']), df.t",
         "y = df['t']\nX = df",
+        "X, y = df, df['t']",
         "target = 't'\nX, y = df[['a'] + [target]], df[target]",
         "df['ratio'] = df['t'] / df['a']\nX, y = df.drop('t', axis=1), df['t']",
         "df = df.assign(ratio=lambda d: d['t'] * 2)\nX, y = df[['ratio']], df['t']",
@@ -130,6 +133,9 @@ def test_an_answer_among_the_features_is_found(source: str) -> None:
         "y = df.pop('t')\nX = df",
         "target = 't'\nX, y = df[[c for c in df.columns if c != target]], df[target]",
         "X, y = df.loc[:, df.columns != 't'], df['t']",
+        "target = 't'\nnames = df.columns[df.columns != target]\nX, y = df[names].values, df[target].values",
+        "from sklearn.compose import ColumnTransformer\nColumnTransformer([('a', 'passthrough', ['a'])])\n"
+        "X, y = df.dropna(), df['t']",  # which selects the columns
         "df['last'] = df.groupby('shop')['t'].shift(1)\nX, y = df[['a', 'last']], df['t']",
         "df['week'] = df['t'].shift(1).rolling(7).mean()\nX, y = df[['week']], df['t']",
         "df['t'] = df['a'].shift(-1)\nX, y = df[['a']], df['t']",
@@ -140,6 +146,12 @@ def test_an_answer_among_the_features_is_found(source: str) -> None:
 )
 def test_what_is_known_in_time_is_spared(source: str) -> None:
     assert found(FRAME + source + "\n" + FIT, "leak") == []
+
+
+def test_a_column_of_the_contract_is_known_in_time_whatever_its_name() -> None:
+    followed = trace(code_of(FRAME + "X, y = df[['closed_at']], df['t']\n" + FIT))
+    assert len(leaks.leak(followed, NOT_RUN, frozenset(), frozenset())) == 1
+    assert leaks.leak(followed, NOT_RUN, frozenset(), frozenset({"closed_at"})) == []
 
 
 def test_a_column_that_alone_tells_the_target_at_run_time_is_found() -> None:
@@ -176,6 +188,15 @@ def test_what_learns_from_all_rows_before_the_split_is_found(source: str) -> Non
         SPLIT + "from sklearn.preprocessing import StandardScaler\na = StandardScaler().fit_transform(a)",
         "from sklearn.preprocessing import LabelEncoder\ny = LabelEncoder().fit_transform(y)" + SPLIT,
         "from sklearn.preprocessing import StandardScaler\nX = StandardScaler().fit_transform(X)",  # no split
+        "from sklearn.preprocessing import StandardScaler\nimport numpy as np\n"
+        "toy = np.array([[1.0], [2.0]])\n"
+        "StandardScaler().fit_transform(toy)" + SPLIT,  # other rows
+        SPLIT
+        + "from sklearn.preprocessing import StandardScaler\nfinal = StandardScaler().fit(X)",  # to ship
+        "import numpy as np\nfrom sklearn.preprocessing import StandardScaler\n"
+        "from sklearn.decomposition import PCA\n"
+        "scaler = StandardScaler()\ntoy = scaler.fit_transform(np.eye(3))\nPCA().fit(toy)\n"
+        "raw = load()\nX = scaler.transform(raw)" + SPLIT,  # one scaler, other rows
         "X = X.fillna(0)" + SPLIT,
         "X = pd.get_dummies(X)" + SPLIT,
         "print(X.mean(), X.std())" + SPLIT,
@@ -188,6 +209,15 @@ def test_what_learns_from_all_rows_before_the_split_is_found(source: str) -> Non
 def test_what_learns_from_one_side_of_the_split_is_spared(source: str) -> None:
     head = FRAME + "X, y = df[['a', 'b']], df['t']\n"
     assert found(head + source, "early-fit") == []
+
+
+def test_rows_that_reach_the_split_under_another_name_are_followed() -> None:
+    text = (
+        "from sklearn.preprocessing import StandardScaler\nraw = load()\n"
+        "scaled = StandardScaler().fit_transform(raw)\nchosen = scaled[:, :3]\n"
+        "from sklearn.model_selection import train_test_split\na, b = train_test_split(chosen)"
+    )
+    assert places(text, "early-fit") == [(1, 3)]
 
 
 def test_a_fault_in_a_function_is_placed_where_the_function_stands() -> None:

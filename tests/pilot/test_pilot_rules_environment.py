@@ -1,8 +1,12 @@
 """Order, paths, packages and installs: what each rule finds, and what looks like it and is none."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.pilot.reading import found, places
+from takeoff.pilot.environment import packages
+from tests.conftest import PROJECT
+from tests.pilot.reading import code_of, found, places
 
 
 @pytest.mark.parametrize(
@@ -18,6 +22,7 @@ from tests.pilot.reading import found, places
         ("a = 1\ndel a\nprint(a)\n", [(1, 3)]),
         ("n = [k for k in range(3)]\nprint(k)\n", [(1, 2)]),
         ("total += 1\n", [(1, 1)]),
+        ("# %% [1]\na = 1\n# %% [9]\nb = 2\n# %% [3]\nc = 3\n# %% [4]\nd = 4\n", [(2, 1)]),  # one, run again
     ],
 )
 def test_state_that_nobody_reaches_again_is_found(text: str, expected: list[tuple[int, int]]) -> None:
@@ -35,6 +40,9 @@ def test_state_that_nobody_reaches_again_is_found(text: str, expected: list[tupl
         "class A:\n    size = 3\n    def g(self):\n        return A.size\nA().g()\n",
         "try:\n    a\nexcept NameError:\n    a = 1\n",
         "files = !ls\nprint(files)\n",
+        "%time a = 1\nprint(a)\n",
+        "%timeit -n 3 sum([1])\nb = 1\nprint(b)\n",
+        "    a = 1\n    print(a)\n",  # indented as a whole, which a notebook forgives
         "%%capture said\nprint(1)\n",
         "from math import *\nprint(sqrt(2))\n",
         "display(_)\nget_ipython()\n",
@@ -114,12 +122,23 @@ def test_a_package_that_is_not_there_is_found(module: str) -> None:
         "import os, json, sqlite3",
         "import pandas, sklearn.svm, torch.nn, yaml, PIL",
         "from takeoff.notebook import open_project",
-        "import conftest",  # lies beside the notebook
         "try:\n    import catboost\nexcept ImportError:\n    catboost = None",
     ],
 )
 def test_what_production_has_or_can_do_without_is_spared(source: str) -> None:
     assert found(source, "package") == []
+
+
+def test_a_module_beside_the_notebook_is_no_package(tmp_path: Path) -> None:
+    code = code_of("import own_helpers_of_mine")
+    assert len(packages(code, tmp_path / "a.ipynb", PROJECT)) == 1
+    (tmp_path / "own_helpers_of_mine.py").touch()
+    assert packages(code, tmp_path / "a.ipynb", PROJECT) == []
+
+
+@pytest.mark.parametrize("text", ["    a = 1\n    print(a)\n", "%time a = 1\nprint(a)\n", "a = 1\na?\n"])
+def test_what_a_notebook_forgives_is_python(text: str) -> None:
+    assert code_of(text).cells[0].broken is None
 
 
 @pytest.mark.parametrize(

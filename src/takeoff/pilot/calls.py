@@ -89,12 +89,13 @@ def call(state: State, node: ast.Call, env: Env) -> Value:
     ]
     named = {each.arg: expressions.value(state, each.value, env) for each in node.keywords}
     if last in SPLITS | FOLDS:
-        return _splits(state, node, last, arguments, named)
+        return _splits(state, node, env, arguments, named)
     if last in DRAWS and not any(isinstance(each, Table | Column | Many) for each in arguments):
         return Rows()
     repeats = argument(node, "replace")
     if constant(repeats) is True or (name == "sklearn.utils.resample" and repeats is None):
-        state.learn(node, "resampling", any(is_part(each) for each in [*arguments, receiver]))
+        part = any(is_part(each) for each in [*arguments, receiver])
+        state.learn(node, "resampling", part, [node], env)
     if last in ("OLS", "WLS", "GLS", "Logit", "GLM", "Probit", "MNLogit", "QuantReg", "RLM", "Poisson"):
         state.pair(
             node, *(arguments[1::-1] if len(arguments) > 1 else (named.get("exog"), named.get("endog")))
@@ -143,7 +144,7 @@ def _method(state: State, node: ast.Call, last: str, base: Value, env: Env) -> V
     if isinstance(base, Column) and last in ("transform", "agg", "aggregate", *SCALARS) and _groups(node):
         return base.used("grouped")
     if last == "fillna" and isinstance(base, Table | Column) and node.args and _summarises(node.args[0]):
-        state.learn(node, "filling gaps with a figure of all rows", base.part)
+        state.learn(node, "filling gaps with a figure of all rows", base.part, [node], env)
     if not isinstance(base, Table):
         return NotImplemented  # type: ignore[no-any-return]
     match last:
@@ -178,7 +179,7 @@ def _model_method(state: State, node: ast.Call, last: str, model: Model, env: En
     features = arguments[0] if arguments else named.get("X")
     target = arguments[1] if len(arguments) > 1 else named.get("y")
     if last == "split":
-        state.divide(node)
+        state.divide(node, node.args, env)
         return Rows()
     if last in FITS:
         state.pair(node, features, target)
@@ -189,21 +190,29 @@ def _model_method(state: State, node: ast.Call, last: str, model: Model, env: En
             if isinstance(each, ast.Name)
         )
         if learns(model.kind) or model.kind.rpartition(".")[2].endswith(SAMPLERS):
-            state.learn(node, model.kind.rpartition(".")[2], part)
+            state.learn(node, model.kind.rpartition(".")[2], part, node.args, env)
         if last == "fit_resample":
             return Many((features, target))
     if last in ("fit", "partial_fit", "set_params", "set_output"):
         return model
-    return joined([*arguments, *named.values()])
+    given = joined([*arguments, *named.values()])
+    if (
+        state.found.selects
+        and isinstance(given, Table)
+        and model.kind.endswith(("er", "Pipeline", "line", "?"))
+    ):
+        return given.chosen((), given.selected) if given.known is None else given
+    return given
 
 
 def _splits(
-    state: State, node: ast.Call, last: str, arguments: list[Value], named: dict[str | None, Value]
+    state: State, node: ast.Call, env: Env, arguments: list[Value], named: dict[str | None, Value]
 ) -> Value:
+    last = dotted(node.func, state.code.aliases).rpartition(".")[2]
     rest = arguments[1:] if last in FOLDS else arguments
     features = rest[0] if rest else named.get("X")
     state.pair(node, features, rest[1] if len(rest) > 1 else named.get("y"))
-    state.divide(node)
+    state.divide(node, node.args, env)
     if last in FOLDS:
         return None
     return Many(tuple(part_of(each) for each in rest for _ in range(2)))
@@ -221,6 +230,11 @@ def _own_function(state: State, node: ast.Call, env: Env) -> Value:
     for parameter, default in zip(reversed(parameters), reversed(function.args.defaults), strict=False):
         local[parameter.arg] = expressions.value(state, default, env)
     local |= {each.arg: value for each, value in zip(parameters, given, strict=False)}
+    for each, source in zip(parameters, node.args, strict=False):
+        state.bound(each.arg, [source], env)
+    for word in node.keywords:
+        if word.arg:
+            state.bound(word.arg, [word.value], env)
     local |= {each.arg: expressions.value(state, each.value, env) for each in node.keywords if each.arg}
     before, state.cell, caller = state.returned, cell, state.cell
     state.returned, state.depth = [], state.depth + 1

@@ -16,6 +16,7 @@ Node = TypeVar("Node", bound=ast.AST)
 # Cell magics whose body is Python all the same.
 PYTHON_BODIES = {"time", "timeit", "capture", "prun", "memit", "mprun", "python", "python3", "skip", "ai"}
 COMMAND = re.compile(r"^(?P<indent>\s*)(?P<bound>[\w\s,.\[\]'\"]+=\s*)?(?P<mark>[!%]{1,2})\s*(?P<text>\S.*)$")
+TIMED = re.compile(r"(?:time|timeit|prun|memit)\s+(?:-\w+\s*\d*\s+)*(\S.*)$")
 HELP = re.compile(r"^(\s*)(\?{1,2}\s*[\w.]+|[\w.]+\s*\?{1,2})\s*$")
 
 
@@ -172,6 +173,7 @@ def _of(tree: ast.AST, kind: type[Node]) -> Iterator[Node]:
 
 
 def _cell(number: int, source: str, count: int | None) -> CodeCell:
+    source = _without_indent(source)
     try:
         return CodeCell(number, source, ast.parse(source), (), count, None)
     except (SyntaxError, ValueError):
@@ -182,6 +184,13 @@ def _cell(number: int, source: str, count: int | None) -> CodeCell:
         return CodeCell(number, source, ast.Module([], []), commands, count, error.lineno or 1)
     except ValueError:
         return CodeCell(number, source, ast.Module([], []), commands, count, 1)
+
+
+def _without_indent(source: str) -> str:
+    """Source without the indent of its first line, as a notebook runs it."""
+    first = next((line for line in source.split("\n") if line.strip()), "")
+    indent = first[: len(first) - len(first.lstrip())]
+    return "\n".join(line.removeprefix(indent) for line in source.split("\n")) if indent else source
 
 
 def _without_commands(number: int, source: str) -> tuple[str, tuple[Command, ...]]:
@@ -198,6 +207,9 @@ def _without_commands(number: int, source: str) -> tuple[str, tuple[Command, ...
             plain.append(text)
             continue
         mark, said = found["mark"], found["text"]
+        if mark == "%" and (timed := TIMED.match(said)) and not found["bound"]:
+            plain.append(f"{found['indent']}{timed[1]}")  # a statement, whose time is told
+            continue
         plain.append(f"{found['indent']}{found['bound'] + 'None' if found['bound'] else 'pass'}")
         while said.endswith("\\") and (following := next(lines, None)):
             said = f"{said[:-1]} {following[1].strip()}"

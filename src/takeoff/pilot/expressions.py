@@ -16,6 +16,7 @@ from takeoff.pilot.values import (
     Table,
     Value,
     joined,
+    joined_names,
     part_of,
 )
 
@@ -122,6 +123,10 @@ def _subscript(state: State, node: ast.Subscript, env: Env) -> Value:
             return table.column(key.items[0], place, state.clock)
         return table.chosen(key.items, place)
     base = value(state, node.value, env)
+    if isinstance(base, AllColumns) and isinstance(node.slice, ast.Compare):
+        # As in df.columns[df.columns != target].
+        others = (value(state, each, env) for each in node.slice.comparators)
+        return AllColumns(base.table, base.but | joined_names(others))
     if isinstance(key, AllColumns) and isinstance(base, Table):
         return base.without(key.but, place)
     if isinstance(base, Many) and isinstance(index := constant(node.slice), int):
@@ -169,7 +174,7 @@ def _operation(state: State, left: ast.expr, op: ast.operator, right: ast.expr, 
     if isinstance(a, AllColumns) and isinstance(b, Names):
         return AllColumns(a.table, a.but | set(b.items))
     if isinstance(op, ast.Div) and _is_centred(left) and isinstance(a, Table | Column):
-        state.learn(left, "scaling by hand", a.part)
+        state.learn(left, "scaling by hand", a.part, [left], env)
     return joined([a, b])
 
 

@@ -1,13 +1,13 @@
 """What a model sees that it won't have: the target, later columns, and rows that were to be held out."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from takeoff.pilot.calls import learns
 from takeoff.pilot.code import Place
 from takeoff.pilot.facts import Facts, Outcome
 from takeoff.pilot.finding import Finding
-from takeoff.pilot.values import Pair, Trace
+from takeoff.pilot.values import Divided, Learnt, Pair, Trace
 
 # Words of names that say that a value is known only once it is over.
 LATER = re.compile(
@@ -33,9 +33,11 @@ def leak(trace: Trace, outcome: Outcome, known_later: frozenset[str], safe: froz
     """
     found: dict[tuple[int, str], Finding] = {}
     for pair in trace.pairs:
-        for name, place, text in _of_pair(pair, outcome.facts, known_later, safe):
+        for name, place, text in _of_pair(pair, outcome.facts, known_later, safe, trace.selects):
             found.setdefault((place.cell, name), Finding("leak", place.cell, place.line, text, FIX_LEAK))
     named = {name for _, name in found}
+    if trace.selects:  # the target may lie in a table whose columns a step selects
+        named |= {name for pair in trace.pairs for name in pair.target.names}
     for each in outcome.facts.telling if outcome.facts else ():
         if not any(each.column == name or each.column.startswith(f"{name}_") for name in named):
             place = next((pair.place for pair in trace.pairs), Place(1, 1))
@@ -47,13 +49,13 @@ def leak(trace: Trace, outcome: Outcome, known_later: frozenset[str], safe: froz
 
 
 def _of_pair(
-    pair: Pair, facts: Facts | None, known_later: frozenset[str], safe: frozenset[str]
+    pair: Pair, facts: Facts | None, known_later: frozenset[str], safe: frozenset[str], selects: bool
 ) -> Iterator[tuple[str, Place, str]]:
     features, target = pair.features, pair.target
     if features.origin != target.origin:
         return
     answer = {name for name, how in target.sources if how == "now"}
-    for name in sorted(answer):
+    for name in () if selects and features.known is None else sorted(answer):
         if not pair.features.has(name):
             continue
         if name in target.names:
@@ -84,14 +86,19 @@ def _columns(pair: Pair, facts: Facts | None) -> frozenset[str]:
     return frozenset(seen) - pair.features.dropped
 
 
+def _is_split_later(learnt: Learnt, divided: Sequence[Divided]) -> bool:
+    """Whether the rows that something learnt from are split after it, and not before."""
+    of_these = [each.order for each in divided if not each.rows or learnt.rows & each.rows]
+    return bool(of_these) and learnt.order <= min(of_these)
+
+
 def early_fit(trace: Trace) -> list[Finding]:
     """What was learnt from all rows before they were first split."""
     if not trace.divided:
         return []
-    first = min(order for _, order in trace.divided)
     found: dict[Place, str] = {}
     for each in trace.learnt:
-        if each.order <= first and not each.part:
+        if not each.part and _is_split_later(each, trace.divided):
             what = (
                 f"`{each.by}` learns from"
                 if learns(each.by) or each.by[:1].isupper()
@@ -102,6 +109,7 @@ def early_fit(trace: Trace) -> list[Finding]:
         answer = {name for name, how in pair.target.sources if how == "now"}
         for name, column in pair.features.derived.items():
             grouped = {source for source, how in column.sources if how == "grouped"} & answer
+            first = min(each.order for each in trace.divided)
             if grouped and pair.features.has(name) and column.order <= first and not column.part:
                 found[column.place] = (
                     f"`{name}` holds figures of the target `{sorted(grouped)[0]}` over all rows."

@@ -23,9 +23,9 @@ def order(code: Code) -> list[Finding]:
 
 def _counts(code: Code) -> Iterator[Finding]:
     cells = [cell for cell in code.cells if cell.tree.body or cell.commands or cell.broken]
-    latest: CodeCell | None = None
     if all(cell.run_as is None for cell in cells):
         return
+    in_order = _longest_ascending([cell for cell in cells if cell.run_as is not None])
     for cell in cells:
         if cell.run_as is None:
             yield Finding(
@@ -35,16 +35,30 @@ def _counts(code: Code) -> Iterator[Finding]:
                 "This cell was not run when the notebook was saved, others were.",
                 "Delete it if nothing needs it; otherwise restart the kernel, run all cells and save.",
             )
-        elif latest is not None and latest.run_as is not None and cell.run_as <= latest.run_as:
+        elif cell.number not in in_order:
             yield Finding(
                 "order",
                 cell.number,
                 1,
-                f"Run as [{cell.run_as}], before cell {latest.number} above it, run as [{latest.run_as}].",
+                f"Run as [{cell.run_as}], out of the order of the cells around it.",
                 "Restart the kernel, run all cells and save; move what breaks to where it belongs.",
             )
-        else:
-            latest = cell
+
+
+def _longest_ascending(cells: list[CodeCell]) -> set[int]:
+    """Numbers of the most cells whose counts ascend; of several such sets, that of the first cells."""
+    counts = [cell.run_as or 0 for cell in cells]
+    lengths = [1] * len(cells)
+    for place in reversed(range(len(cells))):
+        after = [lengths[k] for k in range(place + 1, len(cells)) if counts[k] > counts[place]]
+        lengths[place] += max(after, default=0)
+    kept: set[int] = set()
+    left, last = max(lengths, default=0), 0
+    for cell, count, length in zip(cells, counts, lengths, strict=True):
+        if length == left and count > last:
+            kept.add(cell.number)
+            left, last = left - 1, count
+    return kept
 
 
 @dataclass

@@ -12,6 +12,7 @@ from rich.text import Text
 from takeoff.pilot.check import Report
 from takeoff.pilot.finding import RULES, SEVERITIES, Finding, points
 
+MOST_PLACES = 6  # shown of one rule and action
 COLOURS = {"misleads": "red", "stops": "yellow", "weakens": "cyan"}
 
 
@@ -56,9 +57,12 @@ def _rule(rule: str, findings: list[Finding]) -> RenderableType:
     table.add_column(width=4, no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("why", Text(kind.why), style="dim")
-    for action, of_it in groupby(findings, key=lambda each: each.action):
-        for each in of_it:
+    for action, same in groupby(findings, key=lambda each: each.action):
+        of_it = list(same)
+        for each in of_it[:MOST_PLACES]:
             table.add_row("", Text.assemble((f"{_where(each)}: ", "bold"), each.found))
+        if len(of_it) > MOST_PLACES:
+            table.add_row("", f"and {len(of_it) - MOST_PLACES} more; --json FILE has them all")
         table.add_row("next", Text(action))
     return Group(
         Padding(Text(f"{kind.title}  (-{points(rule)})", style="bold"), (1, 0, 0, 2), expand=False),

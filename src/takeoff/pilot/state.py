@@ -1,11 +1,11 @@
 """What following a notebook's code knows at a moment, and what it writes down."""
 
 import ast
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 from takeoff.pilot.code import Code, Place, tokens
-from takeoff.pilot.values import Column, Learnt, Pair, Table, Trace, Value
+from takeoff.pilot.values import Column, Divided, Learnt, Model, Pair, Table, Trace, Value
 
 Env = MutableMapping[str, Value]
 
@@ -20,6 +20,7 @@ class State:
         depth: of calls of the notebook's own functions within each other.
         functions: the notebook's own, with the cell of each.
         returned: by the function that is followed.
+        marks: of each name, what its value came from: names, each with the moment it was bound.
     """
 
     code: Code
@@ -29,12 +30,29 @@ class State:
     found: Trace = field(default_factory=Trace)
     functions: dict[str, tuple[ast.FunctionDef, int]] = field(default_factory=dict)
     returned: list[Value] = field(default_factory=list)
+    marks: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def learn(self, node: ast.expr, by: str, part: bool) -> None:
-        self.found.learnt.append(Learnt(self.place(node), self.clock, by, part))
+    def learn(self, node: ast.expr, by: str, part: bool, rows: Sequence[ast.expr], env: Env) -> None:
+        self.found.learnt.append(Learnt(self.place(node), self.clock, by, part, self.marks_of(rows, env)))
 
-    def divide(self, node: ast.expr) -> None:
-        self.found.divided.append((self.place(node), self.clock))
+    def divide(self, node: ast.expr, rows: Sequence[ast.expr], env: Env) -> None:
+        self.found.divided.append(Divided(self.place(node), self.clock, self.marks_of(rows, env)))
+
+    def bound(self, name: str, source: Sequence[ast.expr], env: Env) -> None:
+        """Note that a name now stands for something made from `source`."""
+        self.marks[name] = self.marks_of(source, env) or frozenset({f"{name}@{self.clock}"})
+
+    def marks_of(self, nodes: Sequence[ast.expr], env: Env) -> frozenset[str]:
+        """What the data in expressions came from; models, functions and modules are no data."""
+        names = {each.id for node in nodes for each in ast.walk(node) if isinstance(each, ast.Name)}
+        data = names - set(self.code.aliases) - set(self.functions)
+        return frozenset().union(
+            *(
+                self.marks.get(name, frozenset({name}))
+                for name in data
+                if not isinstance(env.get(name), Model)
+            )
+        )
 
     def pair(self, node: ast.expr, features: Value, target: Value) -> None:
         if isinstance(features, Column):  # one column alone is a table of it

@@ -13,10 +13,13 @@ from takeoff.pilot.code import Code, constant, tokens
 from takeoff.pilot.state import Env, State
 from takeoff.pilot.values import PART_WORDS, Column, Many, Rows, Table, Trace, Value, joined, part_of
 
+SELECTORS = {"ColumnTransformer", "make_column_transformer", "ColumnSelector", "DataFrameMapper"}
+
 
 def trace(code: Code) -> Trace:
     """What the code does to tables, in the order of the file."""
     state = State(code)
+    state.found.selects = any(call.last in SELECTORS for call in code.calls)
     env: Env = {}
     for cell in code.cells:
         state.cell = cell.number
@@ -80,9 +83,12 @@ def _bind(state: State, target: ast.expr, given: Value, env: Env, source: ast.ex
     match target:
         case ast.Name(id=name):
             if tokens(name) & PART_WORDS and not _reads(source) and isinstance(given, Table | Column):
-                state.divide(source)
+                state.divide(source, [source], env)
                 given = part_of(given)
+            if given is None and _reads(source):
+                given = Table(name, state.place(source), part=bool(tokens(name) & PART_WORDS))
             env[name] = given
+            state.bound(name, [source], env)
         case ast.Tuple(elts=items) | ast.List(elts=items):
             values = given.items if isinstance(given, Many) else ()
             each_is_rows = isinstance(given, Rows)

@@ -132,7 +132,6 @@ class Model:
     """An estimator or transformer, by the dotted name of its class."""
 
     kind: str
-    wholes: list["Learnt"] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -145,13 +144,26 @@ Value = Table | Column | Names | AllColumns | Many | Model | Rows | None
 
 @dataclass(frozen=True)
 class Learnt:
-    """Something was learnt from rows: by what, when, and whether from one side of a split only."""
+    """Something was learnt from rows: by what, when, and whether from one side of a split only.
+
+    Attributes:
+        rows: marks of what these rows came from; see `State.marks`.
+    """
 
     place: Place
     order: int
     by: str
     part: bool
-    supervised: bool = False
+    rows: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Divided:
+    """Rows were split: where, when, and which; see `Learnt`."""
+
+    place: Place
+    order: int
+    rows: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -170,11 +182,13 @@ class Trace:
 
     Attributes:
         divided: where and when rows were split.
+        selects: the code has a step that selects columns by itself, so a fit's table says little.
     """
 
     learnt: list[Learnt] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
-    divided: list[tuple[Place, int]] = field(default_factory=list)
+    divided: list[Divided] = field(default_factory=list)
+    selects: bool = False
 
 
 def joined(values: Iterable[Value]) -> Value:
