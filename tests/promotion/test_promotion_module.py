@@ -16,6 +16,7 @@ from tests.promotion.awkward import AWKWARD
 from tests.promotion.promoting import CALL, NAME, SETTINGS, promoted, run_module, same_answer, written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cells", ALIKE.values(), ids=ALIKE.keys())
 def test_the_module_answers_what_the_notebook_answered(
     cells: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -31,6 +32,7 @@ def fit(fit, validation, settings, contract, seed):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("awkward", AWKWARD, ids=lambda each: each.__name__)
 def test_what_an_awkward_notebook_becomes_is_the_same_each_time_and_says_where_it_is_from(
     awkward: Callable[[], nbformat.NotebookNode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
