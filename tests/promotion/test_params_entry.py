@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -45,6 +45,9 @@ def test_whatever_its_settings_are_they_are_read_back_and_no_other_line_changes(
 
 @settings(max_examples=100, deadline=None)
 @given(value=values)
+@example("0E0")  # a number to one of them
+@example("0o7")
+@example("2013-01-01")
 def test_a_value_stands_on_one_line_and_reads_the_same_in_both_versions_of_yaml(value: Any) -> None:
     line = f"key: {line_of(value)}  # comment\n"
 
