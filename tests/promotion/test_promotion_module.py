@@ -199,6 +199,37 @@ def fit(fit: Examples, validation: Examples, settings: Settings, contract: Contr
     assert generated.needs == (Need("CALM", cell=2, line=6, kind="constant"),)
 
 
+def test_what_is_pulled_in_from_below_stands_right_before_its_first_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+# %% candidate
+def first():
+    return 1
+def fit(fit, validation, settings, contract, seed):
+    return helper()
+# %% code
+def helper():
+    return SIZE
+SIZE = 3
+"""
+    body = promoted(SETTINGS + text + CALL, tmp_path, monkeypatch).text
+
+    order = re.findall(r"^(?:class |def )?(Settings|first|SIZE|helper|fit)\b", body, re.MULTILINE)
+    assert order == ["Settings", "first", "SIZE", "helper", "fit"]
+
+
+def test_an_import_that_nothing_uses_ships_only_where_its_author_says_that_it_acts_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "# %% candidate\nfrom IPython.display import display\nimport sklearn.experimental  # noqa: F401\n"
+
+    module = promoted(SETTINGS + text + FIT + CALL, tmp_path, monkeypatch).text
+
+    assert "IPython" not in module
+    assert "import sklearn.experimental  # noqa: F401\n" in module
+
+
 def test_what_the_linter_says_of_the_authors_code_is_a_hint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def test_names_are_those_that_the_compiler_sees_in_all_of_the_projects_own_code(
 SCOPES = {
     "match": "def f(x):\n match x:\n  case [a, *b]: return a, b\n  case {'k': c, **d}: return c, d",
     "match of a class": "match a:\n case K(e=g) as h: b = g, h\n case L.m: b = c\n case 1 | 2 if d: pass",
+    "match at the top": "match a:\n case [b, *c]: pass\n case {'k': d, **e}: pass\n case f: pass",
     "walrus in a comprehension": "def f(xs):\n [y := x for x in xs]\n return y",
     "walrus at the top": "a = (b := 1) + b\n[c := d for d in range(b)]",
     "a name bound below its use": "def f(n):\n for i in range(n):\n  if i: print(x)\n  x = i",

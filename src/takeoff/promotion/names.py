@@ -149,19 +149,18 @@ class _Analysis:
     def _is_global(self, name: str, access: metadata.Access) -> bool:
         """Whether a name means the module's, by the rules by which Python looks it up."""
         scope: metadata.Scope = access.scope
-        directly = True
         while isinstance(scope, LocalScope):
             if name in self.own.declared_global.get(scope.node, ()):
                 return True
             if isinstance(scope, metadata.ClassScope):
-                # Only its own statements see them, and only once they are bound.
-                if directly and any(each.scope is scope for each in access.referents):
+                # libcst knows that only its own statements see its names, and only once they are bound.
+                if any(each.scope is scope for each in access.referents):
                     return False
             elif name in self.own.bound.get(scope.node, ()) or any(
                 normal(each.name) == name for each in scope.assignments
             ):
                 return False
-            scope, directly = scope.parent, False
+            scope = scope.parent
         return True
 
     def _is_type(self, text: cst.CSTNode) -> bool:
