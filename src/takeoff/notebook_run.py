@@ -71,6 +71,7 @@ def run(notebook: NotebookNode, cwd: Path, title: str, timeout: int | None = Non
 
     Raises:
         CellFailed: a cell raised, took too long, or took the kernel with it.
+        TakeoffError: no kernel started.
     """
     from papermill.engines import NBClientEngine
     from papermill.log import logger
@@ -94,6 +95,11 @@ def run(notebook: NotebookNode, cwd: Path, title: str, timeout: int | None = Non
         problem = ("TimeoutError", f"it takes longer than {timeout} s")
     except DeadKernelError:
         problem = ("DeadKernelError", "the kernel died: did it run out of memory, or end its own process?")
+    except RuntimeError:  # all that is raised of a kernel that does not answer
+        raise TakeoffError(
+            f"{title} was not run: no kernel started within {START_SECONDS} s. Is the machine very busy, or "
+            "out of memory? Try again."
+        ) from None
     failed = _first_failure(executed, problem)
     executed.metadata.pop("papermill")
     for cell in executed.cells:

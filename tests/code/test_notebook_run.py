@@ -1,6 +1,7 @@
 """Running a notebook: whole, from a clean kernel of this interpreter; a cell that fails is named."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from takeoff import notebook_run
+from takeoff.errors import TakeoffError
 from takeoff.notebook_run import CellFailed, run
 
 pytestmark = pytest.mark.slow
@@ -83,3 +86,12 @@ def test_nothing_is_printed_where_there_is_no_terminal(
     run(notebook("1 + 1"), tmp_path, "some.ipynb")
 
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_kernel_that_never_starts_is_one_plain_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notebook_run.sys, "executable", shutil.which("false"))
+
+    with pytest.raises(TakeoffError, match=r"some\.ipynb was not run: no kernel started"):
+        run(notebook("1"), tmp_path, "some.ipynb")
