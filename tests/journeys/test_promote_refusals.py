@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+import takeoff
 from takeoff import paths
+from takeoff.errors import TakeoffError
 from takeoff.params import PARAMS_FILE
+from takeoff.promotion.promote import promote as promote_here
 from takeoff.promotion.registration import places_of
 from tests.promotable import NOTEBOOK, PLAIN, make_promotable, promote, tree, write_notebook
 from tests.whole_project import environment
@@ -57,8 +60,22 @@ def refuse(project: Path, *arguments: str) -> str:
     return " ".join(done.stderr.split())
 
 
+def refuse_at_once(project: Path, notebook: str = NOTEBOOK, name: str = "mine") -> str:
+    """The same of what is refused before anything runs, without a process of its own."""
+    before = tree(project)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(TakeoffError) as refused:
+        patch.chdir(project)
+        patch.setattr(takeoff, "__file__", str(project / "src" / "takeoff" / "__init__.py"))
+        promote_here(Path(notebook), name, upkeep=None, overwrite=False)
+
+    assert str(project) not in str(refused.value)
+    assert tree(project) == before
+    return " ".join(str(refused.value).split())
+
+
 def test_the_name_of_another_candidate_is_refused(project: Path) -> None:
-    words = refuse(project, NOTEBOOK, "--as", "boosted")
+    words = refuse_at_once(project, name="boosted")
 
     assert "src/takeoff/candidates/boosted.py exists and was written by hand. Choose another name" in words
 
@@ -77,7 +94,7 @@ def test_tests_of_that_name_without_a_candidate_are_not_written_over(project: Pa
     own.parent.mkdir(parents=True, exist_ok=True)
     own.write_text("precious", encoding="utf-8")
 
-    assert "Delete or rename that file" in refuse(project, NOTEBOOK, "--as", "mine")
+    assert "Delete or rename that file" in refuse_at_once(project)
 
 
 def test_a_name_that_no_module_or_key_can_have_is_refused(project: Path) -> None:
@@ -89,7 +106,7 @@ def test_an_upkeep_that_is_no_money_is_refused(project: Path) -> None:
 
 
 def test_a_notebook_that_is_not_there_is_refused(project: Path) -> None:
-    words = refuse(project, "notebooks/none.ipynb", "--as", "mine")
+    words = refuse_at_once(project, "notebooks/none.ipynb")
 
     assert "There is no notebook notebooks/none.ipynb" in words
 
@@ -105,13 +122,13 @@ def test_a_notebook_that_is_not_there_is_refused(project: Path) -> None:
 def test_a_file_that_is_no_notebook_is_refused(project: Path, content: str, words: str) -> None:
     (project / NOTEBOOK).write_text(content, encoding="utf-8")
 
-    assert words in refuse(project, NOTEBOOK, "--as", "mine")
+    assert words in refuse_at_once(project)
 
 
 def test_a_notebook_outside_the_project_is_refused(project: Path) -> None:
     shutil.move(project / NOTEBOOK, project.parent / "trial.ipynb")
 
-    assert "trial.ipynb lies outside this project" in refuse(project, "../trial.ipynb", "--as", "mine")
+    assert "trial.ipynb lies outside this project" in refuse_at_once(project, "../trial.ipynb")
 
 
 def newer_checkpoint(project: Path, text: str) -> None:
@@ -127,19 +144,19 @@ def newer_checkpoint(project: Path, text: str) -> None:
 def test_a_notebook_older_than_its_checkpoint_is_refused_as_unsaved(project: Path) -> None:
     newer_checkpoint(project, PLAIN.replace("0.5", "0.6"))
 
-    assert "it was not saved since. Save it in JupyterLab" in refuse(project, NOTEBOOK, "--as", "mine")
+    assert "it was not saved since. Save it in JupyterLab" in refuse_at_once(project)
 
 
 def test_a_save_that_was_cut_off_is_noticed(project: Path) -> None:
     shutil.copy(project / NOTEBOOK, project / "notebooks" / ".~trial.ipynb")
 
-    assert "its last save was cut off" in refuse(project, NOTEBOOK, "--as", "mine")
+    assert "its last save was cut off" in refuse_at_once(project)
 
 
 def test_data_that_is_not_there_is_said_before_anything_runs(project: Path) -> None:
     (project / paths.split_rows("fit")).unlink()
 
-    assert "Run `make run` first" in refuse(project, NOTEBOOK, "--as", "mine")
+    assert "Run `make run` first" in refuse_at_once(project)
 
 
 def spline(folder: Path) -> None:
