@@ -251,6 +251,8 @@ def test_ctrl_c_leaves_the_project_as_it_was(project: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Whoever runs the tests in the background may have them ignore it, which processes inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (project / "started").exists() and process.poll() is None:
         pass
