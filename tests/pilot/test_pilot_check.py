@@ -3,6 +3,8 @@
 import json
 import shutil
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -39,11 +41,14 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reports(tables: Path) -> dict[str, Report]:
-    """Every planted notebook, run and checked."""
-    return {
-        each.name: check(write(each.notebook, tables / f"{each.name}.ipynb"), PROJECT, LONGEST_RUN)
-        for each in planted()
-    }
+    """Every planted notebook, run and checked, as many at once as there are processors."""
+    paths = {each.name: write(each.notebook, tables / f"{each.name}.ipynb") for each in planted()}
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
+        return dict(zip(paths, processes.map(checked, paths.values()), strict=True))
+
+
+def checked(path: Path) -> Report:
+    return check(path, PROJECT, LONGEST_RUN)
 
 
 def faults_in(report: Report) -> set[tuple[str, int | None]]:
