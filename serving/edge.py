@@ -35,8 +35,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ROW_BYTES = 64 * 1024  # largest body of one row
-# The event loop gets its turn from the thread that reads batches at each of its steps. In Python's own 5 ms
-# it could not even refuse as fast as too many requests come.
+# How long the event loop waits at most while the thread that reads batches runs Python, 5 ms by default.
 SWITCH_SECONDS = 0.0005
 # Of several workers, the one that is free first accepts all connections that wait, and would keep them. So
 # one in this many answers asks its client to connect anew, and connections spread by who has time for them.
@@ -123,6 +122,7 @@ class Edge:
         self._deadlines = Deadlines(self._observe)
         self._bodies = Bodies(int(settings.max_body_mb * 2**20), settings.body_seconds, self._deadlines)
         # One thread for what needs Python, so that the event loop waits for no more; one for what does not.
+        self._turn = asyncio.Lock()  # of that one
         self._words = ThreadPoolExecutor(1, thread_name_prefix="batch-words")
         self._model_runs = ThreadPoolExecutor(1, thread_name_prefix="batch-model")
         # What start-up has left lives as long as the process; a full collection would walk all of it, in
@@ -233,7 +233,7 @@ class Edge:
             written = self.runtime.log.submit(answered.entries)
             payload = await self._in_words(to_json, {"predictions": answered.answers})
             await written
-        self.runtime.answered(rows, answered)
+        await self._in_words(self.runtime.answered, rows, answered)
         return Response(200, payload)
 
     async def _feedback(self, scope: Scope, receive: Receive, started: float) -> Response:
@@ -269,7 +269,11 @@ class Edge:
         return Response(sent[0]["status"], payload)
 
     async def _in_words(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._words, function, *arguments)
+        async with self._turn:
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._words, function, *arguments)
+            finally:
+                await asyncio.sleep(0)  # all that has come in meanwhile gets its turn before the next step
 
 
 class _Room:
