@@ -118,8 +118,16 @@ def reproduce() -> int:
     """
     command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache"]
     # In a group of its own, so that an interrupt reaches DVC and its stage wherever it came from: DVC itself
-    # waits for a stage that was interrupted, but passes nothing on.
-    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, process_group=0)
+    # waits for a stage that was interrupted, but passes nothing on. What a shell starts in the background
+    # ignores interrupts, and so would all that it starts.
+    process = subprocess.Popen(
+        command,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stderr
     try:
         held_back = _pass_on(process.stderr)

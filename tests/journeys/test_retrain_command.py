@@ -116,7 +116,8 @@ def test_a_request_to_end_stops_the_stage_and_leaves_everything_as_it_was(clone:
 
     assert process.returncode == 130
     assert "Interrupted" in said and "Traceback" not in said
-    assert not [each for each in children if each.is_running()]
+    # One that has ended may still wait to be collected, by whoever became its parent.
+    assert not [each for each in children if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
     assert contents(clone, KEPT) == before
     assert not (clone / workspace.ASIDE).exists()
 
