@@ -1,13 +1,16 @@
 """Bodies of requests: whole or not at all, of bounded size, in bounded time and bounded memory."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from serving.deadlines import Deadlines
 from serving.refusals import Refusal
 
-# All bodies that a worker holds at once, in largest bodies: slow senders cannot fill the memory together.
+# All bodies that a worker holds at once, in largest bodies: neither slow senders nor many large requests can
+# fill the memory together, and what has come in is answered within its deadline.
 MOST_HELD = 4
+CROWDED = "Too many large requests at once."
 # A sender that is still sending when it is refused would see a broken connection instead of the refusal;
 # so much more is read and thrown away first, in largest bodies.
 MOST_DISCARDED = 2
@@ -56,6 +59,21 @@ class Bodies:
                     raise _too_large(most)
                 return body
             return await self._collect(message, receive, most)
+
+    @contextmanager
+    def held(self, body: bytes) -> Iterator[None]:
+        """A block in which a body that has come counts as well, since its request still needs it.
+
+        Raises:
+            Refusal: 429, there are too many.
+        """
+        if self._held + len(body) > MOST_HELD * self.largest:
+            raise busy(CROWDED)
+        self._held += len(body)
+        try:
+            yield
+        finally:
+            self._held -= len(body)
 
     async def _collect(
         self, message: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], most: int
@@ -110,7 +128,7 @@ def busy(message: str, close: bool = False) -> Refusal:
 
 def _crowded() -> Refusal:
     # A body that never ends would leave a connection at which nobody looks again.
-    return busy("Too many large requests at once.", close=True)
+    return busy(CROWDED, close=True)
 
 
 def _too_large(most: int) -> Refusal:

@@ -3,13 +3,14 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic_core import to_json
 
-from serving.requests import Feed, Row
+from serving.requests import Asked, Feed, Row
 from takeoff import value
 from takeoff.contract import Contract
 from takeoff.log_store import Entry, ShadowEntry
@@ -18,21 +19,13 @@ from takeoff.model import Model, run
 UNREGISTERED = "unregistered"  # model version outside a Bento
 
 
-class Asked(NamedTuple):
-    """Rows, and what the model reads of them; see `serving.requests.Feed.columns`."""
-
-    rows: Sequence[Row]
-    feed: dict[str, npt.NDArray[Any]]
-    numbers: npt.NDArray[np.float32]
-
-
 class Answered(NamedTuple):
     """What rows got, in their order.
 
     Attributes:
         answers: for the caller.
         entries: the same for the log.
-        feed: what the model was fed, see `serving.requests.Feed.columns`.
+        feed: what the model was fed, see `serving.requests.Asked`.
         events: probability of the event, float32, shape (n,).
     """
 
@@ -58,14 +51,17 @@ class Core:
         self.matrix = value.cost_matrix(contract)
         self._contract_hash = contract.hash
         self._feed = Feed(contract)
-        self._columns = len(contract.columns)
-        self._time, self._id = contract.time.column, contract.id
         seen = model.card["seen"]
         self._known = {name: frozenset(seen[name]) for name in contract.categories}
         # A number of which training saw no value has no range: then every value is outside.
         ranges = [seen.get(name, (np.inf, -np.inf)) for name in contract.numbers]
         self._low = np.array([low for low, _ in ranges], dtype=np.float32)
         self._high = np.array([high for _, high in ranges], dtype=np.float32)
+        # In as many digits as a float32 has.
+        self._ranges = [
+            (name, f"{low:.7g} to {high:.7g}" if low <= high else "nothing")
+            for name, low, high in zip(contract.numbers, self._low.tolist(), self._high.tolist(), strict=True)
+        ]
 
     def answer(self, rows: Sequence[Row], started: Sequence[float]) -> Answered:
         """Predict, decide and say what was unusual.
@@ -80,7 +76,7 @@ class Core:
 
     def ask(self, rows: Sequence[Row]) -> Asked:
         """The first third of `answer`: rows as the model reads them."""
-        return Asked(rows, *self._feed.columns(rows))
+        return self._feed.ask(rows)
 
     def predict(self, asked: Asked) -> npt.NDArray[np.float32]:
         """The second third: probability of each class, shape (n, classes). Needs no Python while it runs."""
@@ -88,62 +84,51 @@ class Core:
 
     def say(self, asked: Asked, probabilities: npt.NDArray[np.float32], started: Sequence[float]) -> Answered:
         """The last third: what was predicted, in words; see `answer`."""
-        rows = asked.rows
+        count = len(asked.texts)
         decisions = value.decide(probabilities, self.threshold)
-        reviews = value.needs_review(
-            probabilities, decisions, self.matrix, self.contract.costs.review
-        ).tolist()
-        warnings = self._warnings(rows, asked.numbers)
+        reviews = value.needs_review(probabilities, decisions, self.matrix, self.contract.costs.review)
         now, ready = time.time(), time.perf_counter()
-        answers, entries = [], []
-        for row, arrived, id_, p, decision, review, warned in zip(
-            rows,
-            started,
-            new_ids(len(rows), now),
-            probabilities.tolist(),
-            decisions.tolist(),
-            reviews,
-            warnings,
-            strict=True,
-        ):
-            decided, event, row_time = self.classes[decision], p[-1], row[self._time]
-            answers.append(
-                {
-                    "prediction_id": id_,
-                    "probability": event,
-                    "probabilities": dict(zip(self.classes, p, strict=True)),
-                    "decision": decided,
-                    "review": review,
-                    "model_version": self.version,
-                    "warnings": warned,
-                }
+        ids, said = new_ids(count, now), probabilities.tolist()
+        decided, review = [self.classes[each] for each in decisions.tolist()], reviews.tolist()
+        answers = [
+            {
+                "prediction_id": id_,
+                "probability": p[-1],
+                "probabilities": dict(zip(self.classes, p, strict=True)),
+                "decision": decision,
+                "review": asks,
+                "model_version": self.version,
+                "warnings": warned,
+            }
+            for id_, p, decision, asks, warned in zip(
+                ids, said, decided, review, self._warnings(asked), strict=True
             )
-            entries.append(
-                Entry(
-                    id_,
-                    now,
-                    self.version,
-                    self._contract_hash,
-                    to_json(list(row.values())[: self._columns]).decode(),
-                    event,
-                    to_json(p).decode(),
-                    decided,
-                    review,
-                    (ready - arrived) * 1e3,
-                    row[self._id],
-                    row_time and row_time.timestamp(),
-                )
-            )
-        return Answered(answers, entries, asked.feed, probabilities[:, -1])
+        ]
+        entries = map(
+            Entry,
+            ids,
+            repeat(now, count),
+            repeat(self.version),
+            repeat(self._contract_hash),
+            asked.texts,
+            [p[-1] for p in said],
+            _arrays(said),
+            decided,
+            review,
+            [(ready - arrived) * 1e3 for arrived in started],
+            asked.ids,
+            asked.times,
+        )
+        return Answered(answers, list(entries), asked.feed, probabilities[:, -1])
 
     def probabilities(self, rows: Sequence[Row]) -> list[list[float]]:
         """Probability of each class for each row, without an answer."""
-        return run(self.model.session, self._feed.columns(rows)[0]).tolist()  # type: ignore[no-any-return]
+        return run(self.model.session, self.ask(rows).feed).tolist()  # type: ignore[no-any-return]
 
-    def shadow(self, rows: Sequence[Row], ids: Sequence[str]) -> list[ShadowEntry]:
-        """What this model says of rows that another has answered."""
+    def shadow(self, feed: Mapping[str, npt.NDArray[Any]], ids: Sequence[str]) -> list[ShadowEntry]:
+        """What this model says of rows that another has answered; `feed` as in `Asked`."""
         started = time.perf_counter()
-        probabilities = run(self.model.session, self._feed.columns(rows)[0])
+        probabilities = run(self.model.session, feed)
         decisions = value.decide(probabilities, self.threshold).tolist()
         latency = (time.perf_counter() - started) * 1e3
         return [
@@ -171,25 +156,35 @@ class Core:
             error=error,
         )
 
-    def _warnings(self, rows: Sequence[Row], numbers: np.ndarray) -> list[list[dict[str, str]]]:
+    def _warnings(self, asked: Asked) -> list[list[dict[str, str]]]:
         """Per row, what the contract allows but training never saw."""
-        warnings: list[list[dict[str, str]]] = [[] for _ in rows]
+        warnings: list[list[dict[str, str]]] = [[] for _ in asked.texts]
         for name, known in self._known.items():
-            for i, row in enumerate(rows):
-                if (given := row[name] or "") not in known:
+            values = asked.feed[name].ravel().tolist()
+            if known.issuperset(values):  # nearly always, and quick to tell
+                continue
+            for warned, given in zip(warnings, values, strict=True):
+                if given not in known:
                     what = (
                         f"'{given}' did not occur in training" if given else "was never missing in training"
                     )
-                    warnings[i].append({"field": name, "warning": what})
-        outside = (numbers < self._low) | (numbers > self._high)
+                    warned.append({"field": name, "warning": what})
+        outside = (asked.numbers < self._low) | (asked.numbers > self._high)
         if outside.any():
-            for i, place in np.argwhere(outside).tolist():
-                low, high = float(self._low[place]), float(self._high[place])
-                given = float(numbers[i, place])
-                seen = f"{low:g} to {high:g}" if low <= high else "nothing"
-                what = f"{given:g} is outside of what training saw: {seen}"
-                warnings[i].append({"field": self._feed.numbers[place], "warning": what})
+            rows, places = np.nonzero(outside)
+            given = asked.numbers[rows, places]
+            for i, place, number in zip(rows.tolist(), places.tolist(), given.tolist(), strict=True):
+                name, seen = self._ranges[place]
+                warnings[i].append(
+                    {"field": name, "warning": f"{number:.7g} is outside of what training saw: {seen}"}
+                )
         return warnings
+
+
+def _arrays(rows: Sequence[Sequence[float]]) -> list[str]:
+    """Each row's numbers as a JSON array."""
+    # All at once: numbers hold no bracket, so the arrays come apart again.
+    return [f"[{each}]" for each in to_json(rows)[2:-2].decode().split("],[")]
 
 
 def new_ids(count: int, now: float) -> list[str]:

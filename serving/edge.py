@@ -25,6 +25,7 @@ from serving.deadlines import Deadlines
 from serving.prediction_log import LogUnavailable
 from serving.reading import Reader
 from serving.refusals import Refusal
+from serving.requests import ROW_BYTES
 from serving.runtime import Runtime
 from serving.together import Together
 from takeoff.errors import TakeoffError
@@ -34,12 +35,13 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-ROW_BYTES = 64 * 1024  # largest body of one row
 # How long the event loop waits at most while the thread that reads batches runs Python, 5 ms by default.
 SWITCH_SECONDS = 0.0005
 # Of several workers, the one that is free first accepts all connections that wait, and would keep them. So
 # one in this many answers asks its client to connect anew, and connections spread by who has time for them.
 ANSWERS_A_CONNECTION = 1_000
+# One is read, one predicted, one put into words and one committed to the log.
+BATCHES_AT_ONCE = 4
 METRICS = "/metrics"
 JSON = (b"content-type", b"application/json")
 CLOSE = (b"connection", b"close")
@@ -123,6 +125,7 @@ class Edge:
         self._bodies = Bodies(int(settings.max_body_mb * 2**20), settings.body_seconds, self._deadlines)
         # One thread for what needs Python, so that the event loop waits for no more; one for what does not.
         self._turn = asyncio.Lock()  # of that one
+        self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
         self._words = ThreadPoolExecutor(1, thread_name_prefix="batch-words")
         self._model_runs = ThreadPoolExecutor(1, thread_name_prefix="batch-model")
         # What start-up has left lives as long as the process; a full collection would walk all of it, in
@@ -220,20 +223,24 @@ class Edge:
     async def _predict_batch(self, scope: Scope, receive: Receive, started: float) -> Response:
         self._room.check()  # before a body of megabytes is taken in for nothing
         body = await self._bodies.read(scope, receive)
+        with self._room, self._bodies.held(body), self._deadlines.within(self._seconds, _overdue):
+            # A few at once, each until it is answered: if all took turns, none of many would be in time.
+            async with self._batches:
+                return await self._answer_batch(scope, body, started)
+
+    async def _answer_batch(self, scope: Scope, body: bytes, started: float) -> Response:
         # In threads: a large batch must not hold up those who ask for one row.
-        with self._room, self._deadlines.within(self._seconds, _overdue):
-            rows = await self._in_words(self._reader.rows, body)
-            if not self._fast:
-                return await self._through_bentoml(scope, body)
-            core, loop = self.runtime.core, asyncio.get_running_loop()
-            asked = await self._in_words(core.ask, rows)
-            # While this batch is predicted the next one is read.
-            predicted = await loop.run_in_executor(self._model_runs, core.predict, asked)
-            answered = await self._in_words(core.say, asked, predicted, [started] * len(rows))
-            written = self.runtime.log.submit(answered.entries)
-            payload = await self._in_words(to_json, {"predictions": answered.answers})
-            await written
-        await self._in_words(self.runtime.answered, rows, answered)
+        asked = await self._in_words(self._reader.rows, body)
+        if not self._fast:
+            return await self._through_bentoml(scope, body)
+        core, loop = self.runtime.core, asyncio.get_running_loop()
+        # While this batch is predicted the next one is read.
+        predicted = await loop.run_in_executor(self._model_runs, core.predict, asked)
+        answered = await self._in_words(core.say, asked, predicted, [started] * len(asked.texts))
+        written = self.runtime.log.submit(answered.entries)
+        payload = await self._in_words(to_json, {"predictions": answered.answers})
+        await written
+        await self._in_words(self.runtime.answered, answered)
         return Response(200, payload)
 
     async def _feedback(self, scope: Scope, receive: Receive, started: float) -> Response:

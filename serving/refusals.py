@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from serving.requests import MOST_ROWS, allowed
+from serving.requests import allowed
 from takeoff.contract import Contract
 
 MOST_PROBLEMS = 100  # named in one answer
+MOST_NAMES = 50  # of fields that are listed
+LABEL_FIELDS = ("prediction_id", "label", "known_at")
 LONGEST_GIVEN = 40  # characters of a value that are repeated
 
 
@@ -67,10 +69,18 @@ def parse(adapter: TypeAdapter[Any], body: bytes, explain: "Explain") -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "json_invalid":
-            problem = first["msg"].removeprefix("Invalid JSON: ")
-            raise Refusal(400, "invalid_json", f"The body is not valid JSON: {problem}.") from None
-        problems = explain(body, error)
-        raise Refusal(422, "invalid", _sentence(problems), problems) from None
+            raise no_json(first["msg"].removeprefix("Invalid JSON: ")) from None
+        raise invalid(explain(body, error)) from None
+
+
+def no_json(problem: str) -> Refusal:
+    """The refusal of a body that cannot be read at all."""
+    return Refusal(400, "invalid_json", f"The body is not valid JSON: {problem}.")
+
+
+def invalid(problems: tuple[Problem, ...]) -> Refusal:
+    """The refusal of content that is JSON, but not what is allowed."""
+    return Refusal(422, "invalid", _sentence(problems), problems)
 
 
 class Explain:
@@ -86,12 +96,9 @@ class Explain:
         self.contract, self.items, self.item = contract, items, item
 
     def __call__(self, body: bytes, error: ValidationError) -> tuple[Problem, ...]:
-        """What is wrong with a body that is JSON, at most `MOST_PROBLEMS`."""
-        first = error.errors(include_url=False)[0]
+        """What is wrong with a body that is JSON, at most `MOST_PROBLEMS`; many have passed an `Outline`."""
         if self.items is None:
             return self._row(None, error)
-        if len(first["loc"]) < 2:  # not a single row, but what is around them
-            return tuple(self._around(each) for each in error.errors(include_url=False)[:MOST_PROBLEMS])
         # The first pass stopped at the first bad row, which bounds what a large bad body costs.
         problems: list[Problem] = []
         for number, item in enumerate(from_json(body)[self.items]):
@@ -114,15 +121,14 @@ class Explain:
         names = self._names()
         if error["type"] == "extra_forbidden":
             near = get_close_matches(field, names, n=1)
-            return Problem(
-                number, _short(field), "is not known", f"did you mean {near[0]}?" if near else None
-            )
+            known = f"did you mean {near[0]}?" if near else _listed(names)
+            return Problem(number, short(field), "is not known", known)
         what = "is missing" if error["type"] == "missing" else f"{_given(error['input'])} is not allowed"
         return Problem(number, field, what, self._allowed(field))
 
     def _names(self) -> list[str]:
         if self.items == "labels":
-            return ["prediction_id", "label", "known_at"]
+            return list(LABEL_FIELDS)
         return [*self.contract.columns, self.contract.id, self.contract.time.column]
 
     def _allowed(self, field: str) -> str:
@@ -134,16 +140,10 @@ class Explain:
             "known_at": "a time with an offset, as 2013-07-02T01:10:00Z, or null",
         }[field]
 
-    def _around(self, error: Any) -> Problem:
-        if not error["loc"]:
-            return Problem(None, "(body)", "is no object", f'an object: {{"{self.items}": [...]}}')
-        field = str(error["loc"][0])
-        if error["type"] == "extra_forbidden":
-            return Problem(None, _short(field), "is not known", f"only '{self.items}'")
-        wrong = {"missing": "is missing", "too_short": "is empty", "too_long": "has too many"}
-        return Problem(
-            None, field, wrong.get(error["type"], "is no list"), f"a list of 1 to {MOST_ROWS:,} {self.items}"
-        )
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"only {', '.join(names[:MOST_NAMES])}{more}"
 
 
 def _sentence(problems: tuple[Problem, ...]) -> str:
@@ -162,8 +162,9 @@ def _given(value: Any) -> str:
     """A value as its sender wrote it, cut."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
-    return _short(to_json(value, inf_nan_mode="constants").decode())
+    return short(to_json(value, inf_nan_mode="constants").decode())
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Text of a caller, cut."""
     return text if len(text) <= LONGEST_GIVEN else text[: LONGEST_GIVEN - 3] + "..."

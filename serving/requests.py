@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from pydantic import (
     TypeAdapter,
     WithJsonSchema,
 )
-from pydantic_core import CoreSchema, SchemaError, core_schema
+from pydantic_core import CoreSchema, SchemaError, core_schema, to_json
 from typing_extensions import TypedDict
 
 from takeoff.contract import CONTRACT_FILE, Column, Contract
@@ -24,12 +24,32 @@ from takeoff.errors import TakeoffError
 from takeoff.model import MISSING_TEXT
 
 MOST_ROWS = 10_000  # of a batch, and labels of a feedback
+ROW_BYTES = 64 * 1024  # largest body of one row, and largest row of a batch
 LONGEST_ID = 200  # characters of an id that a caller gives
 # A model is fed float32, in which a larger number would become infinity.
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
 LARGEST_WHOLE = 1e18  # and a whole one is read into 64 bits
 
 Row = Mapping[str, Any]  # a valid row: a value for each column in the contract's order, then id and time
+
+
+class Asked(NamedTuple):
+    """Rows as the model reads them, and as the log keeps them.
+
+    Attributes:
+        feed: one array of shape (n, 1) per contract column, as `takeoff.model.predict` takes them: float32
+            with NaN where missing, or object (str) with "" where missing.
+        numbers: the numbers among them, float32, shape (n, numbers), in the contract's order.
+        texts: of each row, the JSON array of its values in the contract's order.
+        ids: the caller's own id of each row, where there is one.
+        times: each row's own time in unix seconds, where there is one.
+    """
+
+    feed: dict[str, npt.NDArray[Any]]
+    numbers: npt.NDArray[np.float32]
+    texts: Sequence[str]
+    ids: Sequence[str | None]
+    times: Sequence[float | None]
 
 
 def row_type(contract: Contract) -> Any:
@@ -44,6 +64,21 @@ def row_type(contract: Contract) -> Any:
     Raises:
         TakeoffError: a pattern needs what that engine lacks.
     """
+    extra: Any = {"example": example_row(contract)}
+    config = ConfigDict(extra="forbid", strict=True, json_schema_extra=extra)
+    row = _typed_dict("Row", row_fields(contract), config)
+    try:
+        TypeAdapter(row)
+    except SchemaError as error:
+        raise TakeoffError(
+            f"{CONTRACT_FILE}: a 'pattern' cannot be used by the service, which knows no look-around and no "
+            f"back-references: {str(error).splitlines()[-1].strip()}"
+        ) from None
+    return row
+
+
+def row_fields(contract: Contract) -> dict[str, Any]:
+    """The type of each field of a row, for pydantic; see `row_type`."""
     fields = {name: _field(column) for name, column in contract.columns.items()}
     # Caller's own: known to the contract, needed by no model, kept in the log.
     fields[contract.id] = _optional(
@@ -54,16 +89,7 @@ def row_type(contract: Contract) -> Any:
         "the row's own time (ISO 8601 with an offset), for the log",
         examples=["2013-07-01T21:45:00Z"],
     )
-    extra: Any = {"example": example_row(contract)}
-    row = _typed_dict("Row", fields, ConfigDict(extra="forbid", strict=True, json_schema_extra=extra))
-    try:
-        TypeAdapter(row)
-    except SchemaError as error:
-        raise TakeoffError(
-            f"{CONTRACT_FILE}: a 'pattern' cannot be used by the service, which knows no look-around and no "
-            f"back-references: {str(error).splitlines()[-1].strip()}"
-        ) from None
-    return row
+    return fields
 
 
 def batch_type(row: Any) -> Any:
@@ -113,7 +139,7 @@ def allowed(name: str, contract: Contract) -> str:
         return "a time with an offset, as 2013-07-01T21:45:00Z, or null"
     column = contract.columns[name]
     words = _number_in_words(column) if column.is_number else _text_in_words(column)
-    return words + (", or null" if _may_be_missing(column) else "")
+    return words + (", or null" if may_be_missing(column) else "")
 
 
 class Feed:
@@ -122,24 +148,38 @@ class Feed:
     def __init__(self, contract: Contract) -> None:
         self.numbers = contract.numbers
         self.categories = contract.categories
+        self._columns = len(contract.columns)
+        self._id, self._time = contract.id, contract.time.column
         getter = itemgetter(*self.numbers) if self.numbers else lambda row: ()
         self._numbers_of = getter if len(self.numbers) != 1 else lambda row: (getter(row),)
 
     def columns(self, rows: Sequence[Row]) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.float32]]:
-        """Rows as `takeoff.model.predict` takes them, and their numbers as one array.
-
-        Returns:
-            One array of shape (n, 1) per contract column: float32 with NaN where missing, or object
-            (str) with "" where missing; and float32 of shape (n, numbers), of which the former are views.
-        """
+        """`feed` and `numbers` of `Asked`."""
         numbers = np.array([self._numbers_of(row) for row in rows], dtype=np.float32)
         feed: dict[str, npt.NDArray[Any]] = {
             name: numbers[:, i : i + 1] for i, name in enumerate(self.numbers)
         }
         for name in self.categories:
-            texts = [MISSING_TEXT if row[name] is None else row[name] for row in rows]
-            feed[name] = np.array(texts, dtype=object).reshape(-1, 1)
+            feed[name] = as_texts([row[name] for row in rows])
         return feed, numbers
+
+    def ask(self, rows: Sequence[Row]) -> Asked:
+        """Rows as the model and the log want them."""
+        feed, numbers = self.columns(rows)
+        times = [row[self._time] for row in rows]
+        return Asked(
+            feed,
+            numbers,
+            texts=[to_json(list(row.values())[: self._columns]).decode() for row in rows],
+            ids=[row[self._id] for row in rows],
+            times=[time and time.timestamp() for time in times],
+        )
+
+
+def as_texts(values: Sequence[str | None]) -> npt.NDArray[np.object_]:
+    """A category as the model is fed it: object (str), shape (n, 1), with "" where it is missing."""
+    filled = [MISSING_TEXT if each is None else each for each in values]
+    return np.array(filled, dtype=object).reshape(-1, 1)
 
 
 def _strict(name: str, fields: dict[str, Any]) -> Any:
@@ -160,7 +200,8 @@ def _optional(kind: Any, about: str, examples: list[Any] | None = None) -> Any:
     ]
 
 
-def _may_be_missing(column: Column) -> bool:
+def may_be_missing(column: Column) -> bool:
+    """Whether a row may lack it."""
     return column.missing > 0 or "missing" in column.warn
 
 
@@ -168,31 +209,32 @@ def _field(column: Column) -> Any:
     kind = _number(column) if column.is_number else _text(column)
     about = column.about + (f" [{column.unit}]" if column.unit else "")
     examples = [_whole(column.example)]
-    if _may_be_missing(column):
+    if may_be_missing(column):
         return _optional(kind, about, examples)
     return Annotated[kind, Field(description=about, examples=examples)]
 
 
-def _bounds(column: Column) -> tuple[float, float]:
-    largest = LARGEST_WHOLE if _is_whole(column) else LARGEST_NUMBER
+def bounds(column: Column) -> tuple[float, float]:
+    """Lowest and highest number that the service takes; of a whole number they are whole."""
+    largest = LARGEST_WHOLE if is_whole(column) else LARGEST_NUMBER
     lowest, highest = -largest, largest
     if "bounds" not in column.warn:
         lowest = lowest if column.min is None else column.min
         highest = highest if column.max is None else column.max
-    return lowest, highest
+    return (math.ceil(lowest), math.floor(highest)) if is_whole(column) else (lowest, highest)
 
 
-def _is_whole(column: Column) -> bool:
+def is_whole(column: Column) -> bool:
+    """Whether the service takes whole numbers only."""
     return column.type == "integer" and "type" not in column.warn
 
 
 def _number(column: Column) -> Any:
-    lowest, highest = _bounds(column)
-    if not _is_whole(column):
+    lowest, highest = bounds(column)
+    if not is_whole(column):
         return Annotated[float, Field(ge=lowest, le=highest, allow_inf_nan=False)]
-    lowest, highest = math.ceil(lowest), math.floor(highest)
     schema = {"type": "integer", "minimum": lowest, "maximum": highest}
-    whole = _whole_number(lowest, highest)
+    whole = _whole_number(int(lowest), int(highest))
     return Annotated[int, GetPydanticSchema(lambda *_: whole), WithJsonSchema(schema)]
 
 
@@ -212,14 +254,14 @@ def _text(column: Column) -> Any:
 
 
 def _number_in_words(column: Column) -> str:
-    lowest, highest = _bounds(column)
-    words = "a whole number" if _is_whole(column) else "a number"
+    lowest, highest = bounds(column)
+    words = "a whole number" if is_whole(column) else "a number"
     if lowest > -LARGEST_NUMBER and highest < LARGEST_NUMBER:
-        words += f" from {lowest:g} to {highest:g}"
+        words += f" from {lowest:.15g} to {highest:.15g}"
     elif lowest > -LARGEST_NUMBER:
-        words += f" from {lowest:g} up"
+        words += f" from {lowest:.15g} up"
     elif highest < LARGEST_NUMBER:
-        words += f" up to {highest:g}"
+        words += f" up to {highest:.15g}"
     else:
         words += " that a float32 holds"
     return words + (f" ({column.unit})" if column.unit else "")

@@ -97,7 +97,7 @@ class Runtime:
         """
         answered = self.core.answer(rows, [started] * len(rows))
         await self.log.submit(answered.entries)
-        self.answered(rows, answered)
+        self.answered(answered)
         return answered.answers
 
     async def feedback(self, labels: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class Runtime:
             metrics.LABELS.labels(outcome).inc(counts[outcome])
         return counts
 
-    def answered(self, rows: Sequence[Row], answered: Answered) -> None:
+    def answered(self, answered: Answered) -> None:
         """Count rows whose answers are in the log, and show them to the challenger."""
         self.histograms.offer(answered.feed, answered.events)
         for decision, count in Counter(answer["decision"] for answer in answered.answers).items():
@@ -126,7 +126,7 @@ class Runtime:
         for field, count in warned.items():
             metrics.UNSEEN.labels(field).inc(count)
         if self.shadow:
-            self.shadow.offer(rows, [answer["prediction_id"] for answer in answered.answers])
+            self.shadow.offer(answered.feed, [answer["prediction_id"] for answer in answered.answers])
 
     def refused(self, reason: str) -> None:
         """Count a request that was refused."""

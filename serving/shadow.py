@@ -7,11 +7,14 @@ reaches a caller: what it can't keep up with is dropped and counted.
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from serving import metrics
 from serving.core import Core
-from serving.requests import Row
 from takeoff.log_store import ShadowEntry
 
 MOST_WAITING = 20_000  # rows
@@ -19,7 +22,8 @@ MOST_AT_ONCE = 256  # rows in one prediction
 LEAST_URGENT = 19  # niceness: the champion goes first
 CLOSE_SECONDS = 3.0  # for what waits when the service ends, and as much again for what is under way
 
-Work = tuple[Sequence[Row], Sequence[str]]
+Feed = Mapping[str, npt.NDArray[Any]]  # see `serving.requests.Asked`
+Work = tuple[Feed, Sequence[str]]
 
 
 class Shadow:
@@ -39,14 +43,14 @@ class Shadow:
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
         self._thread.start()
 
-    def offer(self, rows: Sequence[Row], ids: Sequence[str]) -> None:
-        """Rows that were answered; returns at once."""
+    def offer(self, feed: Feed, ids: Sequence[str]) -> None:
+        """Rows that were answered, with their prediction ids; returns at once."""
         with self._lock:
-            if self._waiting + len(rows) > MOST_WAITING:
-                metrics.SHADOW.labels("dropped").inc(len(rows))
+            if self._waiting + len(ids) > MOST_WAITING:
+                metrics.SHADOW.labels("dropped").inc(len(ids))
                 return
-            self._waiting += len(rows)
-        self._queue.put((rows, ids))
+            self._waiting += len(ids)
+        self._queue.put((feed, ids))
 
     def close(self) -> None:
         """Finish what waits, if that is soon; the rest is dropped, so that the service can end."""
@@ -60,28 +64,29 @@ class Shadow:
         if hasattr(os, "setpriority") and hasattr(threading, "get_native_id"):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST_URGENT)
         while (work := self._queue.get()) is not None:
-            rows, ids = list(work[0]), list(work[1])
-            while len(rows) < MOST_AT_ONCE and not self._queue.empty():
+            feeds, ids = [work[0]], list(work[1])
+            while len(ids) < MOST_AT_ONCE and not self._queue.empty():
                 if (more := self._queue.get()) is None:
-                    self._answer(rows, ids)
+                    self._answer(feeds, ids)
                     return
-                rows += more[0]
+                feeds.append(more[0])
                 ids += more[1]
-            self._answer(rows, ids)
+            self._answer(feeds, ids)
 
-    def _answer(self, rows: Sequence[Row], ids: Sequence[str]) -> None:
+    def _answer(self, feeds: Sequence[Feed], ids: Sequence[str]) -> None:
         entries: list[ShadowEntry] = []
         if self._given_up:
             outcome = "dropped"
         else:
             try:
-                entries = self.core.shadow(rows, ids)
+                feed = {name: np.concatenate([each[name] for each in feeds]) for name in feeds[0]}
+                entries = self.core.shadow(feed, ids)
                 outcome = "answered"
             except Exception as error:  # whatever it is, it stays here
                 entries = [self.core.failed(id_, type(error).__name__) for id_ in ids]
                 outcome = "failed"
         with self._lock:
-            self._waiting -= len(rows)
-        metrics.SHADOW.labels(outcome).inc(len(rows))
+            self._waiting -= len(ids)
+        metrics.SHADOW.labels(outcome).inc(len(ids))
         if entries:
             self.record(entries)

@@ -61,7 +61,7 @@ class Together:
         def written(log: asyncio.Future[None]) -> None:
             error = log.exception()
             if error is None:
-                self._runtime.answered(rows, answered)
+                self._runtime.answered(answered)
             for each, answer in zip(waiting, answered.answers, strict=True):
                 if each.future.done():  # overdue, or its client has gone
                     continue

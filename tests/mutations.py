@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from serving.edge import ROW_BYTES
-from serving.requests import LONGEST_ID, MOST_ROWS
+from serving.requests import LONGEST_ID, MOST_ROWS, ROW_BYTES
 from takeoff.contract import Column, Contract
 from tests.traffic import Request
 

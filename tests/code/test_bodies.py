@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from serving.bodies import MOST_HELD, Bodies
 from serving.deadlines import Deadlines
 from serving.refusals import Refusal
@@ -96,5 +98,17 @@ def test_a_last_part_that_makes_a_body_too_large_is_refused_at_once() -> None:
         refusal = await outcome(bodies, Sender(part(LARGEST), part(1, more=False)))
 
         assert isinstance(refusal, Refusal) and refusal.status == 413
+
+    run(story)
+
+
+def test_bodies_that_are_being_answered_count_with_those_that_come() -> None:
+    async def story(bodies: Bodies) -> None:
+        with bodies.held(bytes(MOST_HELD * LARGEST)):
+            with pytest.raises(Refusal) as caught, bodies.held(b"1"):
+                pass
+            assert (caught.value.status, caught.value.code) == (429, "busy")
+        with bodies.held(bytes(MOST_HELD * LARGEST)):
+            pass
 
     run(story)

@@ -1,6 +1,7 @@
 """A body is read as what the contract allows, or refused with all that is wrong and what is allowed."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -233,7 +234,7 @@ def test_every_bad_row_of_a_batch_is_named(bad: set[int]) -> None:
 def test_a_batch_of_good_rows_is_read_in_order() -> None:
     rows = READER.rows(json.dumps({"rows": [{**EXAMPLE, "weekday": i % 7 + 1} for i in range(50)]}).encode())
 
-    assert [row["weekday"] for row in rows] == [i % 7 + 1 for i in range(50)]
+    assert rows.feed["weekday"].ravel().tolist() == [i % 7 + 1 for i in range(50)]
 
 
 def test_a_large_bad_batch_is_answered_with_a_short_list() -> None:
@@ -250,6 +251,85 @@ def test_what_is_no_batch_is_refused_with_what_one_is(body: str) -> None:
         READER.rows(body.encode())
 
     assert caught.value.problems and all("rows" in str(each.allowed) for each in caught.value.problems)
+
+
+def test_what_stands_beside_the_rows_is_named() -> None:
+    with pytest.raises(Refusal) as caught:
+        READER.rows(json.dumps({"rows": [EXAMPLE], "more": 1}).encode())
+
+    assert [(each.field, each.problem) for each in caught.value.problems] == [("more", "is not known")]
+
+
+def crowd(fields: int) -> dict[str, int]:
+    return {f"f{place}": place for place in range(fields)}
+
+
+@pytest.mark.parametrize("same_name", [False, True])
+def test_a_row_with_very_many_fields_is_refused_before_each_is_looked_at(same_name: bool) -> None:
+    row = json.dumps(crowd(3_000))
+    if same_name:
+        row = re.sub(r"f\d+", "f", row)
+
+    with pytest.raises(Refusal) as alone:
+        READER.row(row.encode())
+    with pytest.raises(Refusal) as third:
+        READER.rows(f'{{"rows": [{json.dumps(EXAMPLE)}, {row}, {row}]}}'.encode())
+
+    assert [(each.row, each.problem) for each in alone.value.problems] == [(None, "has 3,000 fields")]
+    assert [(each.row, each.problem) for each in third.value.problems] == [
+        (1, "has 3,000 fields"),
+        (2, "has 3,000 fields"),
+    ]
+
+
+def test_a_row_of_a_batch_may_be_as_large_as_one_alone_and_no_larger() -> None:
+    refusal = batch([EXAMPLE, {**EXAMPLE, **crowd(100_000)}])
+
+    assert refusal is not None and [each.row for each in refusal.problems] == [1]
+    assert "64 KiB" in refusal.problems[0].problem
+
+
+def test_a_few_unknown_fields_are_named_one_by_one() -> None:
+    refusal = batch([{**EXAMPLE, **crowd(20)}])
+
+    assert refusal is not None
+    assert {each.field for each in refusal.problems} == set(crowd(20))
+    assert all("carrier" in str(each.allowed) for each in refusal.problems)
+
+
+def test_a_label_with_very_many_fields_is_refused_before_each_is_looked_at() -> None:
+    with pytest.raises(Refusal) as caught:
+        READER.labels(json.dumps({"labels": [crowd(3_000)]}).encode())
+
+    assert [(each.row, each.problem) for each in caught.value.problems] == [(0, "has 3,000 fields")]
+
+
+def test_a_text_full_of_colons_is_read_as_it_is() -> None:
+    free = Column(about="free text", type="category", example="a")
+    contract = CONTRACT.model_copy(update={"columns": {**CONTRACT.columns, "free": free}})
+    row = {**EXAMPLE, "free": ":" * 5_000}
+
+    assert Reader(contract).row(json.dumps(row).encode())["free"] == ":" * 5_000
+
+
+@pytest.mark.parametrize("planted", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_named_in_a_batch_as_well(planted: str) -> None:
+    row = json.dumps({**EXAMPLE, "temperature": None}).replace("null", planted)
+
+    with pytest.raises(Refusal) as caught:
+        READER.rows(f'{{"rows": [{json.dumps(EXAMPLE)}, {row}]}}'.encode())
+
+    assert [(each.row, each.field) for each in caught.value.problems] == [(1, "temperature")]
+
+
+def test_bounds_are_said_to_the_last_digit() -> None:
+    dated = Column(about="a date", type="integer", min=20130101, max=20231231, example=20150101)
+    contract = CONTRACT.model_copy(update={"columns": {**CONTRACT.columns, "dated": dated}})
+
+    with pytest.raises(Refusal) as caught:
+        Reader(contract).row(json.dumps({**EXAMPLE, "dated": 1}).encode())
+
+    assert "from 20130101 to 20231231" in str(caught.value.problems[0].allowed)
 
 
 def test_too_many_rows_are_refused_with_the_limit() -> None:
