@@ -10,6 +10,7 @@ import bentoml
 from _bentoml_sdk import Service  # private, for `to_asgi`: the version is pinned, and a test holds it to this
 
 from serving.edge import Edge
+from serving.heads import bound_heads
 from serving.openapi import Document, document
 from serving.requests import label_type, row_type
 from serving.runtime import Runtime
@@ -26,6 +27,7 @@ try:
     LabelOfOne = label_type(CONTRACT)
 except TakeoffError as error:
     sys.exit(str(error))  # what is wrong, instead of where
+bound_heads(SETTINGS.body_seconds)
 
 
 class EdgeService(Service):  # type: ignore[misc]  # BentoML has no types for mypy

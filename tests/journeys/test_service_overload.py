@@ -1,9 +1,11 @@
 """Too many requests, and requests that never end: they are refused, the others are served, memory is flat."""
 
 import asyncio
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -151,6 +153,52 @@ def test_clients_that_never_finish_a_body_get_408_while_others_are_served(servic
     assert memory(service) <= MOST_GROWTH * warm
     until(lambda: open_connections(service) == 0, "all connections are closed")
     assert_as_before(service, others.ids)
+
+
+HEADS = (b"", b"POST /predict HT", b"POST /predict HTTP/1.1\r\nHost: test\r\nX-Slow: ")
+
+
+def test_clients_that_never_finish_a_head_are_told_so_and_let_go(service: Service) -> None:
+    started = predict(rows()[0]).to_bytes()  # one whole request, then another that stops within its head
+
+    async def all_at_once() -> list[Reply | None]:
+        alone = (never_finish(service.port, head) for head in HEADS * SLOW_CLIENTS)
+        dripping = (never_finish(service.port, HEADS[-1], DRIP_SECONDS) for _ in range(SLOW_CLIENTS))
+        return await asyncio.gather(*alone, *dripping)
+
+    replies = asyncio.run(all_at_once())
+    with socket.create_connection(("127.0.0.1", service.port)) as connection:
+        connection.sendall(started)
+        said = connection.recv(65_536)
+        connection.sendall(HEADS[1])
+        said += b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    assert {reply and reply.status for reply in replies[: len(HEADS) * SLOW_CLIENTS]} == {408}
+    assert {reply.status for reply in replies if reply} == {408}
+    assert said.startswith(b"HTTP/1.1 200") and b"HTTP/1.1 408" in said
+    until(lambda: open_connections(service) == 0, "all connections are closed")
+
+
+def test_a_head_that_grows_without_end_is_refused_and_takes_no_memory(service: Service) -> None:
+    warm = memory(service)
+    line = b"X-%d: " + b"a" * 10_000 + b"\r\n"
+
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", service.port)) as connection:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: test\r\n")
+            said, number = b"", 0
+            try:
+                while number < 5_000:  # 50 MB, if nobody minds
+                    connection.sendall(line % number)
+                    number += 1
+            except OSError:  # closed while it was sending
+                pass
+            with suppress(ConnectionResetError):
+                said = connection.recv(65_536)
+            assert number < 1_000
+            assert said == b"" or said.startswith(b"HTTP/1.1 431")
+
+    assert memory(service) <= MOST_GROWTH * warm
 
 
 def test_many_large_bodies_that_never_end_do_not_fill_the_memory(service: Service) -> None:
