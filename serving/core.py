@@ -16,6 +16,7 @@ from takeoff.contract import Contract
 from takeoff.log_store import Entry, ShadowEntry
 from takeoff.model import Model, run
 
+NEVER_MISSING = "was never missing in training"
 UNREGISTERED = "unregistered"  # model version outside a Bento
 
 
@@ -55,6 +56,7 @@ class Core:
         self._known = {name: frozenset(seen[name]) for name in contract.categories}
         # A number of which training saw no value has no range: then every value is outside.
         ranges = [seen.get(name, (np.inf, -np.inf)) for name in contract.numbers]
+        self._gaps = np.array([name in model.card["gaps"] for name in contract.numbers], dtype=bool)
         self._low = np.array([low for low, _ in ranges], dtype=np.float32)
         self._high = np.array([high for _, high in ranges], dtype=np.float32)
         # In as many digits as a float32 has.
@@ -165,10 +167,13 @@ class Core:
                 continue
             for warned, given in zip(warnings, values, strict=True):
                 if given not in known:
-                    what = (
-                        f"'{given}' did not occur in training" if given else "was never missing in training"
-                    )
+                    what = f"'{given}' did not occur in training" if given else NEVER_MISSING
                     warned.append({"field": name, "warning": what})
+        absent = np.isnan(asked.numbers) & ~self._gaps
+        if absent.any():
+            for i, place in np.argwhere(absent).tolist():
+                name, _ = self._ranges[place]
+                warnings[i].append({"field": name, "warning": NEVER_MISSING})
         outside = (asked.numbers < self._low) | (asked.numbers > self._high)
         if outside.any():
             rows, places = np.nonzero(outside)

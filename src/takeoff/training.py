@@ -68,6 +68,7 @@ def train(name: str, fit: Examples, validation: Examples, params: Params, contra
         "calibration": {"slope": round(scaling.slope, 6), "bias": [round(each, 6) for each in scaling.bias]},
         "parity": {**parity._asdict(), "largest_allowed": params.parity.largest_difference},
         "seen": _seen(fit.features, contract),
+        "gaps": [name for name in contract.numbers if fit.features[name].isna().any()],
     }
     return Trained(
         content, card, _metrics(validation, probabilities, params, contract), fitted.steps, probabilities

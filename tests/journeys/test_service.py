@@ -124,6 +124,18 @@ def test_a_value_that_training_never_saw_is_answered_with_a_warning(service: Ser
     assert service.post("/predict", known)[1]["warnings"] == []
 
 
+def test_a_number_that_was_never_missing_in_training_is_answered_with_a_warning(service: Service) -> None:
+    known = as_sent(small_rows().iloc[0], CONTRACT)
+    nullable = [name for name in CONTRACT.numbers if CONTRACT.columns[name].missing]
+    without_gaps = [name for name in nullable if small_rows()[name].notna().all()]
+    assert 0 < len(without_gaps) < len(nullable)
+
+    status, answer = service.post("/predict", known | dict.fromkeys(nullable))
+
+    assert status == 200
+    assert [each["field"] for each in answer["warnings"]] == without_gaps
+
+
 def test_bentomls_own_path_gives_the_same_answers_and_refusals(
     packed: Packed, service: Service, tmp_path: Path
 ) -> None:

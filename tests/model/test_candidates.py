@@ -188,6 +188,7 @@ def test_the_card_says_what_was_seen_and_under_which_contract(
         assert set(rows[column]) == set(card["seen"][column])
     for column in contract.numbers:
         assert card["seen"][column] == [rows[column].min(), rows[column].max()]
+        assert (column in card["gaps"]) == rows[column].isna().any()
 
 
 @pytest.fixture
