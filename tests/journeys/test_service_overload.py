@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from serving.requests import MOST_ROWS
 from takeoff.contract import read_contract
 from tests.evidence import counted, logged_ids, memory, open_connections, until
 from tests.small_package import Packed
 from tests.small_release import PROJECT, small_rows
 from tests.small_service import Service, as_sent, serving
 from tests.traffic import (
+    Connection,
     Reply,
     Request,
     answered_ids,
@@ -39,6 +41,8 @@ WARM_SECONDS = 20  # of the same before: as many large batches as there may be a
 MOST_GROWTH = 1.3  # of memory, from when it is warm
 SLOW_CLIENTS = 200  # that stop, and as many that send a byte now and then
 LARGE_CLIENTS = 60
+LARGE_SECONDS = 15  # for each of them: all together would take longer
+MOST_OF_LARGEST = 1 / 2  # of what they sent, in memory at once: what is held, and the rows of a few
 BODY_SECONDS = 2
 BODY_MB = 4
 # of what large bodies sent, in memory at once: four of them, and what each sender had sent before it waited
@@ -104,6 +108,31 @@ def test_ten_times_too_many_requests_a_second_get_answers_or_429_and_memory_stay
     assert memory(service) <= MOST_GROWTH * warm
     ids = [id_ for reply in answers if reply.status == 200 for id_ in answered_ids(reply)]
     assert_as_before(service, [*clients.ids, *ids])
+
+
+def test_more_of_the_largest_batches_than_can_be_answered_in_time_get_429_and_the_rest_answers(
+    boosted: Packed, tmp_path: Path
+) -> None:
+    largest = predict_batch((rows() * (MOST_ROWS // len(rows())))[:MOST_ROWS])
+    sent, most = LARGE_CLIENTS * len(largest.body), [0]
+
+    async def all_at_once(service: Service) -> list[Reply]:
+        clients = [Connection(lambda: service.port) for _ in range(LARGE_CLIENTS)]
+        asking = asyncio.gather(*(client.ask(largest.to_bytes()) for client in clients))
+        while not asking.done():
+            most.append(memory(service))
+            await asyncio.sleep(0.02)
+        return await asking
+
+    with serving(boosted, tmp_path, deadline_seconds=str(LARGE_SECONDS)) as service:
+        warm = memory(service)
+        replies = asyncio.run(all_at_once(service))
+
+        assert set(Counter(reply.status for reply in replies)) == {200, 429}
+        assert all(is_busy(reply) for reply in replies if reply.status == 429)
+        assert max(most) - warm <= MOST_OF_LARGEST * sent
+        ids = [id_ for reply in replies if reply.status == 200 for id_ in answered_ids(reply)]
+        assert_as_before(service, ids)
 
 
 def is_busy(reply: Reply) -> bool:
