@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,14 +48,20 @@ class Seen(NamedTuple):
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    program = next(filter(_runs, BROWSERS), None)
     if program is None:
         pytest.skip("no Chromium on this machine: install Debian's package `chromium`")
     with sync_playwright() as play:
         # No sandbox: containers, and so CI, have no right to make one.
-        started = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        started = play.chromium.launch(executable_path=shutil.which(program), args=["--no-sandbox"])
         yield started
         started.close()
+
+
+def _runs(program: str) -> bool:
+    """Whether there is such a browser: Ubuntu's `chromium-browser` may only say how to get one."""
+    found = shutil.which(program)
+    return found is not None and subprocess.run([found, "--version"], capture_output=True).returncode == 0
 
 
 @pytest.fixture(scope="module")
