@@ -10,6 +10,7 @@ import prometheus_client
 import pytest
 import yaml
 
+from monitoring.decision import EXIT_CODES
 from serving import metrics
 from tests.small_release import PROJECT
 
@@ -17,6 +18,7 @@ RULES = PROJECT / "monitoring" / "prometheus" / "alerts.yaml"
 RULE_TESTS = PROJECT / "monitoring" / "prometheus" / "alerts_test.yaml"
 DASHBOARD = PROJECT / "monitoring" / "grafana" / "takeoff.json"
 RUNBOOK = PROJECT / "monitoring" / "RUNBOOK.md"
+SETTINGS = PROJECT / "serving" / "deploy" / "prometheus" / "prometheus.yml"
 SUFFIXES = ("_bucket", "_sum", "_count", "_total")
 
 pytestmark = pytest.mark.skipif(
@@ -40,6 +42,12 @@ def exposed() -> set[str]:
         if isinstance(each, prometheus_client.metrics.MetricWrapperBase)
     ]
     return {family._name for family in families}
+
+
+def anchors() -> set[str]:
+    """Where a link into the runbook can lead, as GitHub names headings."""
+    headings = re.findall(r"^#+ (.+)$", RUNBOOK.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
 
 
 def queries() -> str:
@@ -77,11 +85,25 @@ def test_every_alert_is_tested_both_ways() -> None:
 
 
 def test_every_alert_has_its_runbook_entry_and_every_entry_its_alert() -> None:
-    entries = re.findall(r"^## (\S+)$", RUNBOOK.read_text(), re.MULTILINE)
+    entries = re.findall(r"^## (Takeoff\w+)$", RUNBOOK.read_text(), re.MULTILINE)
 
     assert sorted(entries) == sorted(each["alert"] for each in alerts())
+
+
+def test_every_alert_leads_to_its_entry_at_the_address_that_is_set_once() -> None:
+    settings = yaml.safe_load(SETTINGS.read_text())["global"]["external_labels"]
+
     for each in alerts():
-        assert each["annotations"]["runbook"] == f"monitoring/RUNBOOK.md#{each['alert'].lower()}"
+        base, anchor = each["annotations"]["runbook_url"].split("#")
+        assert base == "{{ $externalLabels.runbook }}"
+        assert anchor == each["alert"].lower() and anchor in anchors()
+    assert settings["runbook"] == "${RUNBOOK_URL}"
+
+
+def test_the_runbook_has_an_entry_for_whatever_the_monitor_ends_with() -> None:
+    said = {f"make-monitor-says-{state}" for state in EXIT_CODES if state != "healthy"}
+
+    assert {*said, "make-monitor-fails"} <= anchors()
 
 
 def test_every_metric_of_a_rule_is_one_of_the_service() -> None:
