@@ -6,9 +6,10 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,17 @@ import pandas as pd
 import pytest
 
 from monitoring import monitor
-from monitoring.decision import NOT_JUDGED
+from monitoring.decision import EXIT_CODES, NOT_JUDGED, State
 from monitoring.webhook import VARIABLE
 from monitoring.windows import window_of
 from pipelines import reference
 from takeoff import files, model, paths
 from takeoff.contract import CONTRACT_FILE, read_contract
-from takeoff.log_store import Label, open_store
+from takeoff.log_store import Entry, Label, open_store
 from takeoff.packaging import DEFAULT_LOG, LOG_VARIABLE
 from takeoff.params import PARAMS_FILE
 from takeoff.stage import run
+from tests.log_entries import python_environment
 from tests.monitoring.production import fill
 from tests.monitoring.test_webhook import receiver
 from tests.small_release import make_released
@@ -35,6 +37,7 @@ pytestmark = pytest.mark.slow
 
 URL = f"sqlite:///{DEFAULT_LOG.as_posix()}"
 DAYS = ["2013-01-08", "2013-01-09", "2013-01-10"]
+EARLIER = [f"2013-01-{day:02}" for day in range(2, 8)]
 MOST_ROWS = 150  # of a day
 ROOM = 40_000  # bytes of a file: reading SQLite takes 32 KiB, a window's result takes more
 Monitor = Callable[..., int]
@@ -109,7 +112,7 @@ def log(
     days: list[str] = DAYS,
     change: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
     **changes: Any,
-) -> list[Any]:
+) -> list[Entry]:
     contract = read_contract(project)
     rows = rows_of(project, days)
     released = model.load(project / paths.RELEASED)
@@ -121,6 +124,15 @@ def log(
 def unlabelled(rows: pd.DataFrame) -> pd.DataFrame:
     contract = read_contract(Path())
     return rows.assign(**{contract.target.column: None})
+
+
+def tell(project: Path, entries: Sequence[Entry]) -> None:
+    """The truth of answers in the log, all alike."""
+    contract = read_contract(project)
+    with closing(open_store(URL, list(contract.columns), contract.hash, contract.numbers)) as store:
+        store.insert(
+            labels=[Label(each.id, contract.target.classes[0], each.time, each.time) for each in entries]
+        )
 
 
 def result(day: str) -> dict[str, Any]:
@@ -177,14 +189,8 @@ def test_a_label_that_comes_late_has_only_its_own_window_measured_again(
     entries = log(project, change=unlabelled)
     watch()
     assert "No label has come yet" in notes(DAYS[1])
-    contract = read_contract(project)
-    with closing(open_store(URL, list(contract.columns), contract.hash, contract.numbers)) as store:
-        late = [
-            Label(each.id, contract.target.classes[0], each.time, each.time)
-            for each in entries[MOST_ROWS:][:9]
-        ]
-        store.insert(labels=late)
-        store.insert(labels=late)  # twice: the second changes nothing
+    tell(project, entries[MOST_ROWS:][:9])
+    tell(project, entries[MOST_ROWS:][:9])  # twice: the second changes nothing
 
     watch()
 
@@ -386,6 +392,44 @@ def test_a_change_of_state_is_posted_once_and_again_if_it_was_not_taken(
 
     [(_, body)] = server.received
     assert json.loads(body)["state"] == decision()["state"]
+
+
+def test_every_change_of_state_is_posted_also_back_and_nothing_between(
+    project: Path, watch: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiver() as server:
+        monkeypatch.setenv(VARIABLE, server.url)
+        log(project, EARLIER[:2])
+        watch()
+        entries = log(project, EARLIER[2:5], unlabelled)
+        watch()
+        entries += log(project, EARLIER[5:], unlabelled)
+        watch()
+        assert len(server.received) == 2  # it is what it was
+        tell(project, entries)
+        watch()
+
+    # With their truth days of such drift are to be watched; without, nothing says that performance holds.
+    assert [json.loads(body)["state"] for _, body in server.received] == ["watch", "retrain", "watch"]
+
+
+@pytest.mark.parametrize(("change", "state"), [(None, "watch"), (unlabelled, "retrain")])
+def test_the_exit_code_of_the_command_is_that_of_the_state(
+    change: Callable[[pd.DataFrame], pd.DataFrame] | None, state: State, project: Path
+) -> None:
+    log(project, EARLIER[2:5], change)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "monitoring.monitor", "--no-evidently"],
+        env=python_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == EXIT_CODES[state], done.stderr
+    assert decision()["state"] == state
+    assert decision()["sentence"] in done.stdout
 
 
 def test_two_monitors_of_a_project_do_not_run_at_once(
