@@ -5,7 +5,6 @@ import resource
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -28,7 +27,7 @@ from takeoff.log_store import Entry, Label, open_store
 from takeoff.packaging import DEFAULT_LOG, LOG_VARIABLE
 from takeoff.params import PARAMS_FILE
 from takeoff.stage import run
-from tests.log_entries import python_environment
+from tests.log_entries import ask, python_environment
 from tests.monitoring.production import fill
 from tests.monitoring.test_webhook import receiver
 from tests.small_release import make_released
@@ -80,6 +79,16 @@ def project(released_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     yield folder
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, project: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the log that the monitor reads: the project's own, or one in a real server."""
+    if request.param == "sqlite":
+        return URL
+    address = str(request.getfixturevalue("postgres").new_log())
+    monkeypatch.setenv(LOG_VARIABLE, address)
+    return address
+
+
 @pytest.fixture
 def watch(project: Path, monkeypatch: pytest.MonkeyPatch) -> Monitor:
     """The command, without Evidently unless asked for; its exit code."""
@@ -116,9 +125,8 @@ def log(
     contract = read_contract(project)
     rows = rows_of(project, days)
     released = model.load(project / paths.RELEASED)
-    return fill(
-        URL, change(rows) if change else rows, released, changes.pop("version", "1"), contract, **changes
-    )
+    rows = change(rows) if change else rows
+    return fill(changes.pop("url", URL), rows, released, changes.pop("version", "1"), contract, **changes)
 
 
 def unlabelled(rows: pd.DataFrame) -> pd.DataFrame:
@@ -126,10 +134,10 @@ def unlabelled(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{contract.target.column: None})
 
 
-def tell(project: Path, entries: Sequence[Entry]) -> None:
+def tell(project: Path, entries: Sequence[Entry], url: str = URL) -> None:
     """The truth of answers in the log, all alike."""
     contract = read_contract(project)
-    with closing(open_store(URL, list(contract.columns), contract.hash, contract.numbers)) as store:
+    with closing(open_store(url, list(contract.columns), contract.hash, contract.numbers)) as store:
         store.insert(
             labels=[Label(each.id, contract.target.classes[0], each.time, each.time) for each in entries]
         )
@@ -153,8 +161,10 @@ def reports() -> dict[str, bytes]:
     return {str(file): file.read_bytes() for file in paths.MONITORING.rglob("*") if file.suffix}
 
 
-def test_a_run_measures_every_window_decides_and_writes_the_page(project: Path, watch: Monitor) -> None:
-    log(project)
+def test_a_run_measures_every_window_decides_and_writes_the_page(
+    project: Path, url: str, watch: Monitor
+) -> None:
+    log(project, url=url)
 
     code = watch()
 
@@ -184,13 +194,13 @@ def test_what_has_not_changed_is_not_measured_again(
 
 
 def test_a_label_that_comes_late_has_only_its_own_window_measured_again(
-    project: Path, watch: Monitor, capsys: pytest.CaptureFixture[str]
+    project: Path, url: str, watch: Monitor, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    entries = log(project, change=unlabelled)
+    entries = log(project, change=unlabelled, url=url)
     watch()
     assert "No label has come yet" in notes(DAYS[1])
-    tell(project, entries[MOST_ROWS:][:9])
-    tell(project, entries[MOST_ROWS:][:9])  # twice: the second changes nothing
+    tell(project, entries[MOST_ROWS:][:9], url)
+    tell(project, entries[MOST_ROWS:][:9], url)  # twice: the second changes nothing
 
     watch()
 
@@ -313,13 +323,15 @@ def test_a_few_rows_of_the_future_leave_the_day_open(project: Path, watch: Monit
     assert "a clock is wrong" in notes("2099-06-01")
 
 
-def test_a_log_that_is_written_to_meanwhile_is_read_as_it_was(project: Path, watch: Monitor) -> None:
-    log(project, DAYS[:2])
+def test_a_log_that_is_written_to_meanwhile_is_read_as_it_was(
+    project: Path, url: str, watch: Monitor
+) -> None:
+    log(project, DAYS[:2], url=url)
     stop = threading.Event()
 
     def write() -> None:
         while not stop.is_set():
-            log(project, DAYS[2:], lambda rows: rows[:20])
+            log(project, DAYS[2:], lambda rows: rows[:20], url=url)
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -331,8 +343,7 @@ def test_a_log_that_is_written_to_meanwhile_is_read_as_it_was(project: Path, wat
 
     assert [result(day)["rows"] for day in DAYS[:2]] == [MOST_ROWS, MOST_ROWS]
     watch()
-    with closing(sqlite3.connect(project / DEFAULT_LOG)) as connection:
-        [(count,)] = connection.execute("SELECT count(*) FROM predictions").fetchall()
+    [(count,)] = ask(url, "SELECT count(*) FROM predictions")
     assert result(DAYS[2])["rows"] == count - 2 * MOST_ROWS
 
 
