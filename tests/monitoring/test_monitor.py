@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from monitoring import monitor
 from monitoring.decision import EXIT_CODES, NOT_JUDGED, State
@@ -276,6 +277,28 @@ def test_a_contract_that_changed_since_the_reference_leaves_out_drift_and_says_w
     assert result(DAYS[0])["drift"] is None and result(DAYS[0])["performance"]
     for said in ("has changed since the reference was made", "Run `make run`", "another contract.yaml"):
         assert said in notes(DAYS[0])
+
+
+def test_a_contract_with_other_columns_than_the_log_is_read_by_those_that_both_have(
+    project: Path, watch: Monitor
+) -> None:
+    log(project)
+    told = (project / PARAMS_FILE).read_text(encoding="utf-8")
+    content = yaml.safe_load((project / CONTRACT_FILE).read_text(encoding="utf-8"))
+    removed = next(name for name in read_contract(project).numbers if name not in told)
+    content["columns"]["added"] = content["columns"].pop(removed)
+    (project / CONTRACT_FILE).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+    code = watch("--window", DAYS[0])
+
+    found = result(DAYS[0])
+    assert code == decision()["exit_code"] and found["rows"] == MOST_ROWS
+    assert found["drift"] is None and found["performance"] and found["estimated"]
+    assert "has changed since the reference was made" in notes(DAYS[0])
+    assert f"{MOST_ROWS:,} of {MOST_ROWS:,} rows were answered by another contract.yaml" in notes(DAYS[0])
+    assert {each["column"] for each in found["quality"]["rules"]} >= {"added"}
+    assert removed not in {each["column"] for each in found["quality"]["rules"]}
+    assert DAYS[0] in paths.MONITORING_PAGE.read_text(encoding="utf-8")
 
 
 def test_a_registry_that_does_not_answer_leaves_the_rest_as_it_is(project: Path, watch: Monitor) -> None:
