@@ -71,9 +71,12 @@ class ColumnDrift(_Part):
     psi_floor: FiniteFloat | None = None
     distance: FiniteFloat | None = None
     distance_kind: str = ""
+    distance_floor: FiniteFloat | None = None
     missing: FiniteFloat | None = None
     missing_reference: FiniteFloat | None = None
+    missing_floor: FiniteFloat | None = None
     unseen: FiniteFloat | None = None
+    unseen_floor: FiniteFloat | None = None
     effect: FiniteFloat | None = None
     severity: Severity = "none"
 

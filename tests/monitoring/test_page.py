@@ -48,7 +48,9 @@ class Read(HTMLParser):
         self.ids += [found["id"]] if "id" in found else []
         self.links += [found[name] for name in ("href", "src") if name in found]
         if tag == "table":
-            self._chart = found.get("data-chart", "")
+            self._chart = found.get("data-chart", found.get("data-table", ""))
+        if tag == "tr":
+            self._window, self._series = found.get("data-column", ""), ""
         if tag == "a" and self._chart:
             self._window = found["href"].removeprefix("#")
         self._series = found.get("data-series", "") if tag == "td" else self._series
@@ -56,6 +58,10 @@ class Read(HTMLParser):
             self.values.append(float(found["value"]))
             if self._chart:
                 self.cells.setdefault((self._chart, self._window, self._series), []).append(self.values[-1])
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "table":
+            self._chart = ""
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -104,6 +110,17 @@ def test_every_value_of_a_time_line_is_that_of_the_json(left: Left) -> None:
         assert left.read.cells["labels", name, "labelled"] == [result["labels"]["share"]]
         psi = next(each["psi"] for each in result["drift"]["columns"] if each["column"] == "pressure")
         assert left.read.cells["column-pressure", name, "PSI"] == [psi]
+
+
+def test_every_measure_of_a_column_stands_beside_what_noise_alone_reaches(left: Left) -> None:
+    for found in left.results[-1]["drift"]["columns"]:
+        assert left.read.cells["columns", found["column"], ""] == [
+            found["importance"],
+            *(found[f"psi{each}"] for each in ("", "_floor")),
+            *(found[f"distance{each}"] for each in ("", "_floor")),
+            *(found[f"missing{each}"] for each in ("", "_floor", "_reference")),
+            *(found[f"unseen{each}"] for each in ("", "_floor")),
+        ]
 
 
 def test_a_window_without_labels_shows_the_estimate_with_its_interval(left: Left) -> None:
