@@ -1,4 +1,5 @@
-"""Time lines as geometry: values of windows to places in a box of 100 by 100, which a template draws.
+"""Charts as geometry: values of windows, or of groups of rows, to places in a box of 100 by 100, which a
+template draws.
 
 The box is stretched to the width that there is. So lines and dots are drawn in it, and words beside it.
 """
@@ -9,7 +10,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from monitoring.page_input import Estimate, Result
+from monitoring.page_input import Calibration, Estimate, Result
 
 Style = Literal["live", "estimated", "promise", "rule", "noise"]
 Unit = Literal["number", "share"]
@@ -53,22 +54,28 @@ class Line(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """The part of the width that belongs to a window, and what stands there."""
+    """The part of the width that belongs to a window, or to a group of rows, and what stands there."""
 
-    window: str
+    name: str
     left: float
     width: float
     text: str
 
 
 class Chart(NamedTuple):
-    """One time line, ready to be drawn."""
+    """One time line or curve, ready to be drawn.
+
+    Attributes:
+        names: of the windows, or of the groups of rows, from left to right.
+        of_windows: whether they are windows, which have a place on the page.
+    """
 
     id: str
     title: str
     about: str
     unit: Unit
-    windows: tuple[str, ...]
+    names: tuple[str, ...]
+    of_windows: bool
     series: tuple[Series, ...]
     lines: tuple[Line, ...]
     labels: tuple[Label, ...]
@@ -124,7 +131,8 @@ def chart(
         title=title,
         about=about,
         unit=unit,
-        windows=names,
+        names=names,
+        of_windows=True,
         series=tuple(used),
         lines=lines,
         labels=_apart([_label(each, low, high) for each in used]),
@@ -136,6 +144,49 @@ def chart(
             for i, (name, (left, width)) in enumerate(zip(names, _spans(results), strict=True))
         ),
         summary=_summary(used, names, unit),
+    )
+
+
+def curve(id_: str, title: str, about: str, groups: Sequence[Calibration]) -> Chart | None:
+    """A calibration curve: expected from left to right, seen upwards. None where there are no groups.
+
+    Args:
+        id_, title, about: as of a chart.
+        groups: of rows, in any order.
+    """
+    if not groups:
+        return None
+    ordered = sorted(groups, key=lambda each: each.predicted)
+    names = tuple(f"{each.rows:,} rows" for each in ordered)
+    series = [
+        Series("seen", "live", tuple(each.observed for each in ordered)),
+        Series("expected", "promise", tuple(each.predicted for each in ordered)),
+    ]
+    ticks, low, high = _scale(_extent(series, [0.0]), "share")
+    places = [round(100 - _height(each.predicted, low, high), 2) for each in ordered]
+    edges = [0.0, *((before + after) / 2 for before, after in pairwise(places)), 100.0]
+    worst = max(ordered, key=lambda each: abs(each.observed - each.predicted))
+    return Chart(
+        id=id_,
+        title=title,
+        about=about,
+        unit="share",
+        names=names,
+        of_windows=False,
+        series=tuple(series),
+        lines=tuple(_line(each, places, low, high) for each in series),
+        labels=_apart([_label(each, low, high) for each in series]),
+        ticks=tuple(Label(_short(value, "share", ticks), _height(value, low, high)) for value in ticks),
+        dates=tuple(
+            Label(_short(value, "share", ticks), round(100 - _height(value, low, high), 2)) for value in ticks
+        ),
+        changes=(),
+        hits=tuple(
+            Hit(name, round(left, 3), round(right - left, 3), _said(series, i, name, "share"))
+            for i, (name, (left, right)) in enumerate(zip(names, pairwise(edges), strict=True))
+        ),
+        summary=f"Furthest apart: {worst.predicted:.1%} expected and {worst.observed:.1%} seen, "
+        f"in {worst.rows:,} rows.",
     )
 
 

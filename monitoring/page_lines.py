@@ -1,15 +1,15 @@
-"""Which time lines the page has, and what is on each."""
+"""Which time lines and curves the page has, and what is on each."""
 
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from monitoring.page_charts import Chart, Series, chart
+from monitoring.page_charts import Chart, Series, chart, curve
 from monitoring.page_input import ColumnDrift, Estimate, Result
 from takeoff.evaluation import HIGHER_IS_BETTER
 
 WORST = 6  # columns whose drift has a time line of its own
-RECENT = 3  # windows by which the worst columns are chosen
+RECENT = 3  # windows by which the worst columns are chosen, and whose calibration is drawn
 APART = ("cost", "event_share")  # drawn among what matters most, not among the metrics
 WHOLE = (0.0, 1.0)  # of a share
 GRAVITY = {"none": 0, "watch": 1, "severe": 2}
@@ -65,6 +65,12 @@ def sections(results: Sequence[Result]) -> list[Section]:
             "Performance",
             "Bands hold what chance explains; dashed lines are estimates or promises.",
             [_metric(name, results) for name in _metrics(results)],
+        ),
+        _section(
+            "Calibration",
+            "Rows in groups of about the same probability. Below the dotted line the model expects the event "
+            "too often, above it too rarely.",
+            _curves(results),
         ),
         _section(
             "Drift",
@@ -150,6 +156,20 @@ def _metric(name: str, results: Sequence[Result]) -> Chart | None:
             Series("promised", "promise", _values([_promised(each, name) for each in results])),
         ],
     )
+
+
+def _curves(results: Sequence[Result]) -> list[Chart | None]:
+    """Of the newest windows whose truth has come, the newest first."""
+    known = [each for each in results if each.performance and each.performance.calibration]
+    return [
+        curve(
+            f"calibration-{each.window.name}",
+            f"Calibration in {each.window.name}",
+            "share of rows with the event: from left to right as expected, upwards as seen",
+            each.performance.calibration if each.performance else (),
+        )
+        for each in reversed(known[-RECENT:])
+    ]
 
 
 def _estimates(name: str, results: Sequence[Result], live: Sequence[Estimate | None]) -> Series:

@@ -16,6 +16,7 @@ from tests.monitoring.results import column, estimate, result, without_labels
 
 NOW = "2013-12-31T05:00:00+00:00"
 FIRST = date(2013, 8, 5)
+GROUPS = 10  # of rows, of a calibration curve
 
 
 def weeks(count: int, contract: Contract, **top: Any) -> list[dict[str, Any]]:
@@ -56,7 +57,10 @@ def _week(i: int, is_last: bool, count: int, contract: Contract) -> dict[str, An
         "money": money,
         "event_share": estimate(0.2 + 0.05 * wave, 0.02),
         "predicted_share": 0.24 + 0.01 * wave,
-        "calibration": [{"predicted": 0.1, "observed": 0.12, "rows": 3000}],
+        "calibration": [
+            {"predicted": 0.0625 * i, "observed": round(0.05 * i + 0.01 * wave, 6), "rows": 690 + i}
+            for i in range(1, GROUPS + 1)
+        ],
     }
     change = without_labels(metrics={"cost": estimate(9_444, 333)}) if is_last else {"performance": live}
     return result(

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from monitoring import page, page_charts
 from monitoring.page_charts import LABEL_GAP, Label, Series
-from monitoring.page_input import Estimate, read_reports
+from monitoring.page_input import Calibration, Estimate, read_reports
+from monitoring.page_lines import RECENT
 from takeoff import paths
 from takeoff.contract import Contract
 from takeoff.params import Params
@@ -25,6 +26,7 @@ TITLE = "a model"
 WEEKS = 6
 CSS = (PROJECT / "monitoring" / "templates" / "page.css").read_text(encoding="utf-8")
 
+shares = st.floats(0, 1).map(lambda value: round(value, 6))  # as the monitor rounds them
 values = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 6))
 
 
@@ -110,6 +112,18 @@ def test_every_value_of_a_time_line_is_that_of_the_json(left: Left) -> None:
         assert left.read.cells["labels", name, "labelled"] == [result["labels"]["share"]]
         psi = next(each["psi"] for each in result["drift"]["columns"] if each["column"] == "pressure")
         assert left.read.cells["column-pressure", name, "PSI"] == [psi]
+
+
+def test_the_calibration_of_the_newest_windows_with_labels_is_drawn_as_the_json_has_it(left: Left) -> None:
+    known = [each for each in left.results if each["performance"]][-RECENT:]
+
+    drawn = [each for each in left.read.ids if re.fullmatch(r"calibration-[\w-]+(?<!-title)(?<!-desc)", each)]
+    assert drawn == [f"calibration-{each['window']['name']}" for each in reversed(known)]
+    for chart, result in zip(drawn, reversed(known), strict=True):
+        curve = result["performance"]["calibration"]
+        assert left.read.cells[chart, "", "seen"] == [group["observed"] for group in curve]
+        assert left.read.cells[chart, "", "expected"] == [group["predicted"] for group in curve]
+        assert all(f"{group['rows']} rows" in left.read.text for group in curve)
 
 
 def test_every_measure_of_a_column_stands_beside_what_noise_alone_reaches(left: Left) -> None:
@@ -301,6 +315,20 @@ def test_a_gap_in_the_values_is_a_gap_in_the_line(tmp_path: Path, contract: Cont
     assert chart is not None
     assert chart.lines[0].path.count("M") == 2
     assert chart.lines[0].band.count("Z") == 2
+
+
+@given(st.lists(st.tuples(shares, shares, st.integers(1, 9)), min_size=1, max_size=12))
+def test_a_calibration_curve_stays_within_its_box_and_goes_from_left_to_right(
+    groups: list[tuple[float, float, int]],
+) -> None:
+    given_groups = [Calibration(predicted=x, observed=y, rows=rows) for x, y, rows in groups]
+
+    found = page_charts.curve("a", "a", "a", given_groups)
+
+    assert found is not None
+    places = [float(x) for x in re.findall(r"M([\d.]+) [\d.]+h0", found.lines[0].dots)]
+    assert places == sorted(places) and places[0] >= 0 and places[-1] <= 100
+    assert sum(hit.width for hit in found.hits) == pytest.approx(100, abs=0.1)
 
 
 # To be read by anyone
