@@ -23,6 +23,7 @@ from monitoring.page_input import (
     read_reports,
 )
 from monitoring.page_lines import by_weight, named, sections
+from monitoring.page_words import WORDS, word_of
 from takeoff import files, paths
 
 REASONS = 6  # shown at once; the others behind a click
@@ -41,9 +42,10 @@ _TEMPLATES.filters.update(number=number, words=text)
 
 
 class Figure(NamedTuple):
-    """One of the numbers on top: what it is, the value, and what to compare it with."""
+    """One of the numbers on top: what it is, the word that explains it, the value, and beside what."""
 
     label: str
+    word: str
     value: str
     beside: str
 
@@ -91,6 +93,8 @@ def render(title: str, reports: Reports) -> str:
         reasons_shown=REASONS,
         quality=latest.quality if latest else None,
         named=named,
+        words=WORDS,
+        word_of=word_of,
         rows=[
             _row(each, states, each.window.name in reports.drawn)
             for each in sorted(reports.results, key=lambda each: each.window.start, reverse=True)
@@ -116,25 +120,27 @@ def figures(latest: Result) -> list[Figure]:
         label = f"{money.currency} per {money.per_rows:,} rows"
         against = {"promised": money.promised, "plain rule": money.rule}
         beside = [f"{name} {number(each.value)}" for name, each in against.items() if each]
-        found.append(Figure(label, text(money.model, "number"), ", ".join(beside)))
+        found.append(Figure(label, "cost", text(money.model, "number"), ", ".join(beside)))
     elif latest.estimated and (cost := latest.estimated.metrics.get("cost")):
-        found.append(Figure("Cost per 1,000 rows", text(cost, "number"), "estimated: too few labels yet"))
+        found.append(
+            Figure("Cost per 1,000 rows", "live", text(cost, "number"), "estimated: too few labels yet")
+        )
     if money and money.total_model is not None and money.total_rule is not None:
         gain = money.total_rule - money.total_model
         said = "saved" if gain >= 0 else "lost"
-        found.append(
-            Figure(f"{money.currency} {said}", number(abs(gain)), "against the plain rule, on labelled rows")
-        )
+        against_rule = "against the plain rule, on labelled rows"
+        found.append(Figure(f"{money.currency} {said}", "promised", number(abs(gain)), against_rule))
     if performance and performance.event_share and performance.predicted_share is not None:
         observed = text(performance.event_share, "share")
-        found.append(Figure("Events", observed, f"the model expected {performance.predicted_share:.1%}"))
+        expected = f"the model expected {performance.predicted_share:.1%}"
+        found.append(Figure("Events", "events", observed, expected))
     if latest.drift:
         counts = Counter(each.severity for each in latest.drift.columns)
         said = f"{counts['severe']} severe, {counts['watch']} to watch"
-        found.append(Figure("Columns that drifted", said, f"of {len(latest.drift.columns)}"))
+        found.append(Figure("Columns that drifted", "psi", said, f"of {len(latest.drift.columns)}"))
     if labels:
         lag = f", half within {labels.lag_hours.median:g} h" if labels.lag_hours else ""
-        found.append(Figure("Labels", f"{labels.share:.1%}", f"of {latest.rows:,} rows{lag}"))
+        found.append(Figure("Labels", "labels", f"{labels.share:.1%}", f"of {latest.rows:,} rows{lag}"))
     return found
 
 

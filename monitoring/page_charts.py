@@ -68,11 +68,13 @@ class Chart(NamedTuple):
     Attributes:
         names: of the windows, or of the groups of rows, from left to right.
         of_windows: whether they are windows, which have a place on the page.
+        word: that explains it, see `monitoring.page_words`; or None.
     """
 
     id: str
     title: str
     about: str
+    word: str | None
     unit: Unit
     names: tuple[str, ...]
     of_windows: bool
@@ -108,6 +110,7 @@ def chart(
     results: Sequence[Result],
     series: Sequence[Series],
     holds: Sequence[float] = (),
+    word: str | None = None,
 ) -> Chart | None:
     """A chart of these windows, or None where no series has a value.
 
@@ -118,6 +121,7 @@ def chart(
         results: the windows, the oldest first.
         series: each with as many values as there are windows. The first is the one that matters.
         holds: values that the axis reaches, whatever there is to draw.
+        word: that explains it.
     """
     used = [each for each in series if any(value is not None for value in each.values)]
     if not used:
@@ -130,6 +134,7 @@ def chart(
         id=id_,
         title=title,
         about=about,
+        word=word,
         unit=unit,
         names=names,
         of_windows=True,
@@ -147,11 +152,11 @@ def chart(
     )
 
 
-def curve(id_: str, title: str, about: str, groups: Sequence[Calibration]) -> Chart | None:
+def curve(id_: str, title: str, about: str, groups: Sequence[Calibration], word: str) -> Chart | None:
     """A calibration curve: expected from left to right, seen upwards. None where there are no groups.
 
     Args:
-        id_, title, about: as of a chart.
+        id_, title, about, word: as of a chart.
         groups: of rows, in any order.
     """
     if not groups:
@@ -170,6 +175,7 @@ def curve(id_: str, title: str, about: str, groups: Sequence[Calibration]) -> Ch
         id=id_,
         title=title,
         about=about,
+        word=word,
         unit="share",
         names=names,
         of_windows=False,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from monitoring.page_charts import Chart, Series, chart, curve
 from monitoring.page_input import ColumnDrift, Estimate, Result
+from monitoring.page_words import word_of
 from takeoff.evaluation import HIGHER_IS_BETTER
 
 WORST = 6  # columns whose drift has a time line of its own
@@ -100,13 +101,15 @@ def _money(results: Sequence[Result]) -> Chart | None:
             Series("promised", "promise", _values([_promised(each, "cost") for each in results])),
             Series("plain rule", "rule", _values([each.rule if each else None for each in money])),
         ],
+        word="cost",
     )
 
 
 def _coverage(results: Sequence[Result]) -> Chart | None:
     shares = tuple(each.labels.share if each.labels else None for each in results)
     about = "share of the window's rows whose truth is known"
-    return chart("labels", "Labels", about, "share", results, [Series("labelled", "live", shares)], WHOLE)
+    series = [Series("labelled", "live", shares)]
+    return chart("labels", "Labels", about, "share", results, series, WHOLE, "labels")
 
 
 def _events(results: Sequence[Result]) -> Chart | None:
@@ -119,6 +122,7 @@ def _events(results: Sequence[Result]) -> Chart | None:
         results,
         [Series("seen", "live", seen), Series("expected", "rule", tuple(map(_expected, results)))],
         [0.0],
+        "events",
     )
 
 
@@ -132,7 +136,7 @@ def _expected(result: Result) -> float | None:
 
 def _rows(results: Sequence[Result]) -> Chart | None:
     counts = Series("rows", "live", tuple(float(each.rows) for each in results))
-    return chart("rows", "Rows", "answered in the window", "number", results, [counts], [0.0])
+    return chart("rows", "Rows", "answered in the window", "number", results, [counts], [0.0], "rows")
 
 
 def _metrics(results: Sequence[Result]) -> list[str]:
@@ -155,6 +159,7 @@ def _metric(name: str, results: Sequence[Result]) -> Chart | None:
             _estimates(name, results, live),
             Series("promised", "promise", _values([_promised(each, name) for each in results])),
         ],
+        word=word_of(name),
     )
 
 
@@ -167,6 +172,7 @@ def _curves(results: Sequence[Result]) -> list[Chart | None]:
             f"Calibration in {each.window.name}",
             "share of rows with the event: from left to right as expected, upwards as seen",
             each.performance.calibration if each.performance else (),
+            "calibration_error",
         )
         for each in reversed(known[-RECENT:])
     ]
@@ -234,6 +240,7 @@ def _shift(
             Series("PSI", "live", tuple(each.psi if each else None for each in found)),
             _noise([each.psi_floor if each else None for each in found], 0.0),
         ],
+        word="psi",
     )
 
 
@@ -249,6 +256,7 @@ def _multivariate(results: Sequence[Result]) -> Chart | None:
             Series("ROC AUC", "live", tuple(each.roc_auc if each else None for each in found)),
             _noise([each.floor if each else None for each in found], 0.5),
         ],
+        word="multivariate",
     )
 
 

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring import page, page_charts
+from monitoring.drift import MEASURES
 from monitoring.page_charts import LABEL_GAP, Label, Series
 from monitoring.page_input import Calibration, Estimate, read_reports
-from monitoring.page_lines import RECENT
+from monitoring.page_lines import METRICS, RECENT
+from monitoring.page_words import REASONS, WORDS, word_of
 from takeoff import paths
 from takeoff.contract import Contract
 from takeoff.params import Params
@@ -158,6 +160,18 @@ def test_every_link_within_the_page_has_a_place_to_go_to(left: Left) -> None:
 
     assert within <= set(left.read.ids)
     assert {each["window"]["name"] for each in left.results} <= within
+
+
+def test_every_chart_leads_to_words_that_are_there(left: Left) -> None:
+    linked = {each for each in left.read.links if each.startswith("#word-")}
+
+    assert linked <= {f"#word-{name}" for name in WORDS} <= {f"#{each}" for each in left.read.ids}
+    assert left.read.text.count(" · meaning") == left.read.tags.count("figure")
+
+
+@pytest.mark.parametrize("what", [*METRICS, *MEASURES, *REASONS, "estimated cost", "calibration error"])
+def test_what_a_reason_measured_has_words(what: str) -> None:
+    assert word_of(what) in WORDS
 
 
 def test_no_id_stands_twice(left: Left) -> None:
@@ -323,7 +337,7 @@ def test_a_calibration_curve_stays_within_its_box_and_goes_from_left_to_right(
 ) -> None:
     given_groups = [Calibration(predicted=x, observed=y, rows=rows) for x, y, rows in groups]
 
-    found = page_charts.curve("a", "a", "a", given_groups)
+    found = page_charts.curve("a", "a", "a", given_groups, "psi")
 
     assert found is not None
     places = [float(x) for x in re.findall(r"M([\d.]+) [\d.]+h0", found.lines[0].dots)]
