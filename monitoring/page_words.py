@@ -68,7 +68,8 @@ WORDS: Mapping[str, Word] = {
     "calibration_error": Word(
         "Calibration error",
         "How far the share of events is from what the probabilities said, in groups of rows that got "
-        "about the same one. The curves under Calibration show in which direction.",
+        "about the same one. The curves under Calibration show in which direction; a group of few rows "
+        "jumps by chance.",
     ),
     "psi": Word(
         "PSI",

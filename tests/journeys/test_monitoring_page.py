@@ -2,24 +2,34 @@
 
 import json
 import shutil
+import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
 
-from takeoff import model, paths
+from monitoring import monitor
+from monitoring.page_charts import number
+from monitoring.webhook import VARIABLE
+from monitoring.windows import window_of
+from takeoff import files, model, paths
 from takeoff.contract import Contract
 from takeoff.features import features
+from takeoff.log_store import Refused, open_store
 from takeoff.params import Params
 from takeoff.training import Trained
-from tests.monitoring import reports
+from tests.monitoring import page_numbers, reports
+from tests.monitoring.production import add_promise_and_challenger, fill, make_watched
 
 pytestmark = pytest.mark.slow  # a browser, and Evidently
 
 WEEKS = 12
+DAYS = [f"2013-01-{day:02}" for day in range(7, 11)]
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1200, "height": 900}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 TABS = 400  # more than the page has places to stop at
@@ -94,6 +104,44 @@ def site(
     return Site(folder, results, reports.leave(folder, results, params, contract.name))
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """What a real run of the monitor left of days with all that may be seen: see `_log_of_days`."""
+    folder = tmp_path_factory.mktemp("a measured site")
+    contract = make_watched(folder)
+    add_promise_and_challenger(folder, contract)
+    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as once:
+        patch.chdir(folder)
+        patch.delenv(VARIABLE, raising=False)
+        port = once.getsockname()[1]
+        once.close()  # a registry that does not answer, so that nothing waits for an MLflow store
+        patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        url = f"sqlite:///{(folder / 'log.db').as_posix()}"
+        _log_of_days(url, folder, contract)
+        patch.setattr(sys, "argv", ["monitor", "--log", url, "--no-evidently"])
+        with pytest.raises(SystemExit):
+            monitor.main()
+    windows = sorted((folder / paths.WINDOWS).glob("*.json"))
+    decision = files.read_json(folder / paths.DECISION_REPORT)
+    return Site(folder / paths.MONITORING, [files.read_json(each) for each in windows], decision)
+
+
+def _log_of_days(url: str, folder: Path, contract: Contract) -> None:
+    """Four days: a challenger in the shadow, some rows outside of the contract's bounds, requests refused."""
+    rows = pd.concat([files.read_rows(folder / paths.split_rows(each)) for each in ("fit", "validation")])
+    bounded = next(name for name in contract.numbers if contract.columns[name].max is not None)
+    champion, challenger = model.load(folder / paths.RELEASED), model.load(folder / paths.CHALLENGER)
+    for day in DAYS:
+        period = window_of(day, contract).period
+        time = rows[contract.time.column]
+        part = rows[(time >= period.start) & (time < period.end)][::4].reset_index(drop=True)
+        part.loc[::50, bounded] = float(contract.columns[bounded].max or 0) + 1
+        entries = fill(url, part, champion, "1", contract, challenger)
+        hour = entries[0].time // 3600 * 3600
+        with closing(open_store(url, list(contract.columns), contract.hash, contract.numbers)) as store:
+            store.write_refusals([Refused(hour, "invalid", day, 7), Refused(hour, "invalid_json", day, 2)])
+
+
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable[..., tuple[Any, Seen]]]:
     contexts = []
@@ -159,6 +207,59 @@ def test_the_numbers_one_sees_are_those_of_the_json(
         expected = [result["rows"], result["labels"]["share"], cost["value"], cost["low"], cost["high"]]
         assert seen == expected
         assert f"{cost['value']:,.0f}" in row.inner_text()
+
+
+def test_every_number_of_a_real_run_is_that_of_its_json(
+    measured: Site, open_page: Callable[..., tuple[Any, Seen]]
+) -> None:
+    tab, seen = open_page(measured.address)
+    expected = page_numbers.expected(measured.results, measured.decision)
+
+    everything = page_numbers.shown(tab, "body")
+    for place, values in expected.items():
+        assert page_numbers.shown(tab, place) == values, place
+    assert len(everything) == sum(map(len, expected.values()))
+    assert seen.complaints == []
+
+
+def test_every_number_reads_as_its_value(measured: Site, open_page: Callable[..., tuple[Any, Seen]]) -> None:
+    tab, _ = open_page(measured.address)
+    texts = tab.locator("data").evaluate_all("all => all.map(e => [Number(e.value), e.textContent])")
+
+    for value, text in texts:
+        assert text in (number(value), f"{value:.1%}", f"{value:,.0f}")
+    figures = tab.locator(".figures .value").all_inner_texts()
+    assert figures == page_numbers.figures(measured.results, measured.decision)
+
+
+def test_a_broken_rule_refusals_and_a_challenger_are_told_of(
+    measured: Site, open_page: Callable[..., tuple[Any, Seen]]
+) -> None:
+    tab, _ = open_page(measured.address)
+    latest = page_numbers.latest(measured.results, measured.decision)
+
+    quality = tab.locator("section[aria-labelledby=quality]").inner_text()
+    broken = [rule for rule in latest["quality"]["rules"] if rule["passed"] is False]
+    assert broken and all(rule["rule"] in quality and rule["measured"] in quality for rule in broken)
+    passed = [rule["passed"] for rule in latest["quality"]["rules"]]
+    counts = f"{passed.count(True)} of {len(passed)} rules hold, {passed.count(False)} is broken"
+    assert f"{counts}, {passed.count(None)} could not be judged." in quality
+    assert set(latest["quality"]["refused"]) == {"invalid", "invalid_json"}
+    assert all(reason.replace("_", " ") in quality for reason in latest["quality"]["refused"])
+    challenger = tab.locator("section[aria-labelledby=shadow]").inner_text()
+    assert latest["shadow"]["model_version"] in challenger
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_a_real_run_fits_the_screen(
+    measured: Site, open_page: Callable[..., tuple[Any, Seen]], viewport: dict[str, int], scheme: str
+) -> None:
+    tab, seen = open_page(measured.address, viewport, scheme)
+    tab.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+
+    assert seen.complaints == [] and _elsewhere(seen) == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
 
 
 def test_every_link_opens_without_a_complaint_or_a_request(

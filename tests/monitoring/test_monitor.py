@@ -21,7 +21,6 @@ from monitoring import monitor
 from monitoring.decision import EXIT_CODES, NOT_JUDGED, State
 from monitoring.webhook import VARIABLE
 from monitoring.windows import window_of
-from pipelines import reference
 from takeoff import files, model, paths
 from takeoff.contract import CONTRACT_FILE, read_contract
 from takeoff.log_store import Entry, Label, open_store
@@ -29,9 +28,8 @@ from takeoff.packaging import DEFAULT_LOG, LOG_VARIABLE
 from takeoff.params import PARAMS_FILE
 from takeoff.stage import run
 from tests.log_entries import ask, python_environment
-from tests.monitoring.production import fill
+from tests.monitoring.production import fill, make_watched
 from tests.monitoring.test_webhook import receiver
-from tests.small_release import make_released
 
 pytestmark = pytest.mark.slow
 
@@ -47,22 +45,7 @@ Monitor = Callable[..., int]
 def released_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small project with a model and its reference, watched by the day; not to be changed."""
     folder = tmp_path_factory.mktemp("released project")
-    make_released(folder, "logistic")
-    text = (folder / PARAMS_FILE).read_text(encoding="utf-8")
-    for before, after in (
-        ("  window: week", "  window: day"),
-        ("\n  rows: 500 ", "\n  rows: 100 "),
-        ("    rows: 10000 ", "    rows: 200 "),
-        ("    rows: 300 ", "    rows: 50 "),
-        ("    resamples: 500 ", "    resamples: 100 "),
-        ("  resamples: 1000 ", "  resamples: 100 "),
-    ):
-        assert before in text
-        text = text.replace(before, after, 1)
-    (folder / PARAMS_FILE).write_text(text, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        reference.main()
+    make_watched(folder)
     return folder
 
 
