@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from takeoff.log_schema import INVALID_ROWS
 from takeoff.params import Labels, Levels, Metric, Monitoring, Quality
 from takeoff.value import PER_ROWS
 
@@ -126,6 +127,11 @@ def of_drift(result: Result, settings: Monitoring) -> list[Reason]:
     return reasons
 
 
+def refused_rows(result: Result) -> int:
+    """Rows that were refused for what they hold; other refusals are of requests, and say nothing of rows."""
+    return int(((result.get("quality") or {}).get("refused") or {}).get(INVALID_ROWS, 0))
+
+
 def of_quality(result: Result, settings: Quality) -> list[Reason]:
     """Broken rows, refused rows, and rules of severity error that the window as a whole breaks."""
     quality, name = result.get("quality"), result["window"]["name"]
@@ -141,11 +147,10 @@ def of_quality(result: Result, settings: Quality) -> list[Reason]:
     if checked and broken / checked > settings.broken:
         text = f"{broken / checked:.2%} of the rows break contract.yaml"
         add("broken rows", None, broken / checked, settings.broken, text)
-    refused = sum((quality["refused"] or {}).values())
+    refused = refused_rows(result)
     if refused and refused / (refused + checked) > settings.refused:
         share = refused / (refused + checked)
-        commonest = max(quality["refused"], key=quality["refused"].get)
-        text = f"the service refused {share:.2%} of the rows, most for '{commonest}'"
+        text = f"the service refused {share:.2%} of the rows, which contract.yaml does not allow"
         add("refused rows", None, share, settings.refused, text)
     for rule in quality["rules"]:
         if rule["passed"] is False and rule["severity"] == "error":

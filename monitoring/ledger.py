@@ -13,10 +13,8 @@ from monitoring.windows import NO_WINDOW, Kind, Window, place
 from takeoff import files
 from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
-from takeoff.split import Period
 
 Stored = dict[str, dict[str, Any]]
-HOUR = pd.Timedelta(hours=1)  # refusals are counted by the hour
 
 
 class Held(NamedTuple):
@@ -27,8 +25,8 @@ class Held(NamedTuple):
         rows: how many.
         versions: rows by the model version that answered.
         last_seq: of the row that came last.
-        digest: changes with the rows and their labels.
-        answered: when, in whole hours; None without rows.
+        digest: changes with the rows, their labels and what was refused.
+        refused: by reason, what belongs here; see `takeoff.log_schema.Refused`.
     """
 
     window: Window
@@ -36,24 +34,26 @@ class Held(NamedTuple):
     versions: Mapping[str, int]
     last_seq: int
     digest: str
-    answered: Period | None
+    refused: Mapping[str, int]
 
 
-def held(counts: pd.DataFrame, kind: Kind, contract: Contract) -> list[Held]:
+def held(counts: pd.DataFrame, refused: pd.DataFrame, kind: Kind, contract: Contract) -> list[Held]:
     """Each window that holds rows, the oldest first.
 
     Args:
         counts: see `takeoff.log_changes.count_by_time`.
+        refused: see `takeoff.log_changes.count_refusals`.
         kind: of the windows.
         contract: whose zone has the midnights.
     """
     windows, places = place(pd.DatetimeIndex(counts["start"]), kind, contract)
-    return [_held(window, counts[places == i]) for i, window in enumerate(windows)]
+    return [_held(window, counts[places == i], refused) for i, window in enumerate(windows)]
 
 
-def empty(window: Window) -> Held:
-    """A window of which the log holds nothing."""
-    return Held(window, 0, {}, 0, "", None)
+def empty(window: Window, refused: pd.DataFrame) -> Held:
+    """A window of which the log holds no row."""
+    by_reason = _refused(window, refused)
+    return Held(window, 0, {}, 0, digest([by_reason]), by_reason)
 
 
 def outside(counts: pd.DataFrame, contract: Contract) -> int:
@@ -146,30 +146,34 @@ def batches(due: Iterable[Held], most_sampled: int, most: int) -> Iterable[list[
         yield batch
 
 
-def _held(window: Window, counts: pd.DataFrame) -> Held:
+def _held(window: Window, counts: pd.DataFrame, refused: pd.DataFrame) -> Held:
     versions = counts.groupby("model_version")["rows"].sum()
     labelled = counts.groupby("model_version")["labels"].sum()
     newest = counts["last_label"].max()
     by_version = {str(name): int(versions[name]) for name in sorted(versions.index)}
     last_seq = int(counts["last_seq"].max())
+    by_reason = _refused(window, refused)
     content = {
         "rows": by_version,
         "labels": {str(name): int(labelled[name]) for name in sorted(labelled.index)},
         "last_seq": last_seq,
         "last_label": None if pd.isna(newest) else float(newest),
+        "refused": by_reason,
     }
-    first, last = (
-        pd.Timestamp(seconds, unit="s", tz="UTC")
-        for seconds in (counts["first_answer"].min(), counts["last_answer"].max())
-    )
     return Held(
         window=window,
         rows=int(versions.sum()),
         versions=by_version,
         last_seq=last_seq,
         digest=digest(content),
-        answered=Period(first.floor("h"), last.floor("h") + HOUR),
+        refused=by_reason,
     )
+
+
+def _refused(window: Window, refused: pd.DataFrame) -> dict[str, int]:
+    """By reason; an hour belongs where it starts."""
+    here = refused[(refused["start"] >= window.period.start) & (refused["start"] < window.period.end)]
+    return {str(reason): int(count) for reason, count in here.groupby("reason")["count"].sum().items()}
 
 
 def digest(content: Any) -> str:

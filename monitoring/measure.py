@@ -117,7 +117,7 @@ class Gathering:
         """The JSON of the window, but for what only the whole run knows.
 
         Args:
-            refused: rows that the service refused meanwhile, by reason.
+            refused: what the service refused, by reason; see `takeoff.log_schema.Refused`.
             earlier: JSON of earlier windows, the oldest first.
             notes: what else has to be said of it.
         """

@@ -25,6 +25,7 @@ from monitoring.page_input import (
 from monitoring.page_lines import by_weight, named, sections
 from monitoring.page_words import WORDS, word_of
 from takeoff import files, paths
+from takeoff.log_schema import INVALID_ROWS
 
 REASONS = 6  # shown at once; the others behind a click
 STATES = {"healthy": "Healthy", "watch": "Watch", "retrain": "Retrain"}
@@ -92,6 +93,7 @@ def render(title: str, reports: Reports) -> str:
         instant=_instant,
         reasons_shown=REASONS,
         quality=latest.quality if latest else None,
+        invalid_rows=INVALID_ROWS,
         named=named,
         words=WORDS,
         word_of=word_of,

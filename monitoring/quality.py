@@ -93,10 +93,10 @@ class Quality:
     def result(
         self, refused: Mapping[str, int] | None = None, labels: Mapping[str, Any] | None = None
     ) -> dict[str, Any] | None:
-        """The part `quality` of a window's JSON; None where there is neither a row nor a refused one.
+        """The part `quality` of a window's JSON; None where there is neither a row nor a refusal.
 
         Args:
-            refused: rows that the service refused, by reason; None where nobody counted.
+            refused: what the service refused, by reason; None where nobody counted.
             labels: the part `labels`, whose rows that never had a label are judged.
         """
         if not self._rows and not refused:

@@ -15,8 +15,8 @@ from monitoring.standard import Standard, unknown_versions
 from monitoring.windows import Kind, Window, place
 from takeoff import files, paths
 from takeoff.contract import Contract
-from takeoff.log_changes import count_by_time
-from takeoff.log_read import Chunk, read_chunks, refusals
+from takeoff.log_changes import count_by_time, count_refusals
+from takeoff.log_read import Chunk, read_chunks
 from takeoff.split import Period
 
 if TYPE_CHECKING:
@@ -39,21 +39,16 @@ class Log(NamedTuple):
     Attributes:
         url: where it is.
         held: windows with rows, the oldest first.
+        refused: what the service refused; see `takeoff.log_changes.count_refusals`.
         now: the instant that it has reached; see `monitoring.ledger.reached`.
         notes: what is odd about it.
     """
 
     url: str
     held: list[Held]
+    refused: pd.DataFrame
     now: pd.Timestamp | None
     notes: list[str]
-
-
-class Due(NamedTuple):
-    """A window that has to be measured, and the rows that were refused meanwhile, by reason."""
-
-    held: Held
-    refused: dict[str, int] | None
 
 
 def look(url: str, kind: Kind, against: Standard) -> Log:
@@ -62,7 +57,7 @@ def look(url: str, kind: Kind, against: Standard) -> Log:
     Raises:
         TakeoffError: there is no log that can be read.
     """
-    counts, contract = count_by_time(url), against.contract
+    counts, refused, contract = count_by_time(url), count_refusals(url), against.contract
     lost = ledger.outside(counts, contract)
     unknown = unknown_versions(against, sorted(counts["model_version"].unique()))
     notes = [OUTSIDE.format(lost)] if lost else []
@@ -71,11 +66,11 @@ def look(url: str, kind: Kind, against: Standard) -> Log:
         "project, or is MLFLOW_TRACKING_URI another one?"
         for each in unknown
     ]
-    held = ledger.held(counts, kind, contract)
-    return Log(url, held, ledger.reached(counts, against.params.monitoring.rows), notes)
+    held = ledger.held(counts, refused, kind, contract)
+    return Log(url, held, refused, ledger.reached(counts, against.params.monitoring.rows), notes)
 
 
-def due(log: Log, wanted: Window | None, stored: Stored, against: Standard, draws: bool) -> list[Due]:
+def due(log: Log, wanted: Window | None, stored: Stored, against: Standard, draws: bool) -> list[Held]:
     """Windows that have to be measured, the oldest first.
 
     Args:
@@ -87,21 +82,19 @@ def due(log: Log, wanted: Window | None, stored: Stored, against: Standard, draw
     """
     held = log.held
     if wanted:
-        held = [each for each in held if each.window == wanted] or [ledger.empty(wanted)]
+        held = [each for each in held if each.window == wanted] or [ledger.empty(wanted, log.refused)]
     found = []
-    for each in held:
-        refused = refusals(log.url, each.answered) if each.answered else None
-        now = each._replace(digest=ledger.digest([each.digest, refused]))
-        before = stored.get(each.window.name)
+    for now in held:
+        before = stored.get(now.window.name)
         unchanged = ledger.is_unchanged(now, before, against.digest)
-        undrawn = draws and unchanged and now.rows > 0 and not page_of(each.window.name).exists()
+        undrawn = draws and unchanged and now.rows > 0 and not page_of(now.window.name).exists()
         if undrawn or ledger.is_due(now, before, against.digest, against.version):
-            found.append(Due(now, refused))
+            found.append(now)
     return found
 
 
 def measure(
-    wanted: Sequence[Due], log: Log, stored: Stored, against: Standard, drawer: Drawer | None
+    wanted: Sequence[Held], log: Log, stored: Stored, against: Standard, drawer: Drawer | None
 ) -> None:
     """Measure windows, write the JSON of each, add it to `stored`, and ask for its drawing.
 
@@ -110,17 +103,16 @@ def measure(
     """
     if not wanted:
         return
-    refused = {each.held.window.name: each.refused for each in wanted}
-    total = sum(each.held.rows for each in wanted)
+    total = sum(each.rows for each in wanted)
     most = against.params.monitoring.evidently_rows
     if drawer and total:
         drawer.start()
     with tqdm(total=total, unit=" rows", unit_scale=True, desc="Measuring", disable=None) as bar:
-        for batch in ledger.batches([each.held for each in wanted], most, MOST_SAMPLED):
+        for batch in ledger.batches(wanted, most, MOST_SAMPLED):
             for held, gathered in zip(batch, _gather(batch, log, against, bar), strict=True):
                 name = held.window.name
                 earlier = _before(held.window.period, stored.values())
-                result = gathered.result(refused[name], earlier, _notes(held, gathered.rows, log))
+                result = gathered.result(held.refused, earlier, _notes(held, gathered.rows, log))
                 result["window"]["complete"] = _is_complete(held.window.period.end, log)
                 result["digest"] = {
                     "log": held.digest,

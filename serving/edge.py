@@ -165,7 +165,7 @@ class Edge:
                 return
             response = await handler(scope, receive, started)
         except Refusal as refusal:
-            self.runtime.refused(refusal.code)
+            self.runtime.refused(refusal.code, refusal.rows)
             response = _refused(refusal)
         except LogUnavailable as error:
             self.runtime.refused("log_unavailable")

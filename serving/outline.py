@@ -51,7 +51,8 @@ class Outline:
             if len(problems) >= MOST_PROBLEMS:
                 break
         if problems:
-            raise invalid(tuple(problems[:MOST_PROBLEMS]))
+            named = tuple(problems[:MOST_PROBLEMS])
+            raise invalid(named, (None,) * len(named) if self._items == "rows" else ())
 
     def _around(self, said: str) -> Problem:
         """What msgspec found wrong with what is around the items."""

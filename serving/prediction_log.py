@@ -162,13 +162,17 @@ class PredictionLog:
         if full:
             self._observer.shadow_dropped(len(entries))
 
-    def refused(self, reason: str) -> None:
-        """Count a request that was refused; written some seconds later. From any thread; never waits.
+    def refused(self, reason: str, times: Sequence[float | None] = (None,)) -> None:
+        """Count what was refused; written some seconds later. From any thread; never waits.
 
         While the database is away it is counted on, and kept by no spool: a process that ends then takes
         its counts with it.
+
+        Args:
+            reason: of one request, or of rows.
+            times: of rows, for each its own time in unix seconds, None where it has none.
         """
-        self._refused.count(reason)
+        self._refused.count(reason, times)
 
     def state(self) -> LogState:
         """Where answers go now."""

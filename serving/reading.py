@@ -38,7 +38,7 @@ class Reader:
     def row(self, body: bytes) -> Row:
         """One row."""
         if problems := crowded(body, self._fields, None):
-            raise invalid(tuple(problems))
+            raise invalid(tuple(problems), (None,))
         return parse(self._row, body, self._explain_row)  # type: ignore[no-any-return]
 
     def rows(self, body: bytes) -> Asked:

@@ -1,10 +1,11 @@
 """Why a request is refused, in words that help whoever sent it: each field, each row, what is allowed."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from serving.requests import allowed
@@ -14,6 +15,7 @@ MOST_PROBLEMS = 100  # named in one answer
 MOST_NAMES = 50  # of fields that are listed
 LABEL_FIELDS = ("prediction_id", "label", "known_at")
 LONGEST_GIVEN = 40  # characters of a value that are repeated
+_INSTANT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
 class Refusal(Exception):  # noqa: N818  # named for what it is
@@ -25,6 +27,7 @@ class Refusal(Exception):  # noqa: N818  # named for what it is
         message: one sentence for people.
         problems: what is wrong where, see `Problem`; may be empty.
         headers: to send along.
+        rows: of each row that is named as wrong, its own time in unix seconds, None where that can't be read.
     """
 
     def __init__(
@@ -34,11 +37,13 @@ class Refusal(Exception):  # noqa: N818  # named for what it is
         message: str,
         problems: tuple["Problem", ...] = (),
         headers: Mapping[str, str] | None = None,
+        rows: tuple[float | None, ...] = (),
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
         self.problems = problems
         self.headers = headers or {}
+        self.rows = rows
 
     def body(self) -> bytes:
         """As JSON: {"error": {"code", "message", "problems"}}."""
@@ -70,7 +75,8 @@ def parse(adapter: TypeAdapter[Any], body: bytes, explain: "Explain") -> Any:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "json_invalid":
             raise no_json(first["msg"].removeprefix("Invalid JSON: ")) from None
-        raise invalid(explain(body, error)) from None
+        problems = explain(body, error)
+        raise invalid(problems, explain.times(body, problems)) from None
 
 
 def no_json(problem: str) -> Refusal:
@@ -78,9 +84,9 @@ def no_json(problem: str) -> Refusal:
     return Refusal(400, "invalid_json", f"The body is not valid JSON: {problem}.")
 
 
-def invalid(problems: tuple[Problem, ...]) -> Refusal:
-    """The refusal of content that is JSON, but not what is allowed."""
-    return Refusal(422, "invalid", _sentence(problems), problems)
+def invalid(problems: tuple[Problem, ...], rows: tuple[float | None, ...] = ()) -> Refusal:
+    """The refusal of content that is JSON, but not what is allowed; `rows` as in `Refusal`."""
+    return Refusal(422, "invalid", _sentence(problems), problems, rows=rows)
 
 
 class Explain:
@@ -109,6 +115,24 @@ class Explain:
             if len(problems) >= MOST_PROBLEMS:
                 break
         return tuple(problems[:MOST_PROBLEMS])
+
+    def times(self, body: bytes, problems: tuple[Problem, ...]) -> tuple[float | None, ...]:
+        """Of each row among the problems its own time, see `Refusal`; nothing where the body is of labels."""
+        if self.items == "labels":
+            return ()
+        if self.items is None:
+            return (self._time(from_json(body)),)
+        named = dict.fromkeys(each.row for each in problems if each.row is not None)
+        rows = from_json(body)[self.items] if named else []
+        return tuple(self._time(rows[number]) for number in named)
+
+    def _time(self, row: Any) -> float | None:
+        """A row's own time, where that much of it is right."""
+        given = row.get(self.contract.time.column) if isinstance(row, dict) else None
+        try:
+            return _INSTANT.validate_json(to_json(given, inf_nan_mode="constants"), strict=True).timestamp()
+        except ValidationError:
+            return None
 
     def _row(self, number: int | None, error: ValidationError) -> tuple[Problem, ...]:
         known = error.errors(include_url=False)[:MOST_PROBLEMS]

@@ -1,13 +1,14 @@
-"""Refused requests on their way into the prediction log: counted by hour and reason, written now and then."""
+"""What was refused, on its way into the prediction log: counted by hour and reason, written now and then."""
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import uuid4
 
 from takeoff.log_store import HOUR_SECONDS, Refused
 
 MOST_KEPT = 10_000  # hours and reasons, which is weeks without a database; what comes then is not kept
+Key = tuple[int, int, str]  # the hour, that of the row, the reason
 
 
 class RefusedCounts:
@@ -20,23 +21,25 @@ class RefusedCounts:
     def __init__(self) -> None:
         self._process = uuid4().hex
         self._lock = threading.Lock()
-        self._counts: dict[tuple[int, str], int] = {}
-        self._unwritten: set[tuple[int, str]] = set()
+        self._counts: dict[Key, int] = {}
+        self._unwritten: set[Key] = set()
 
-    def count(self, reason: str) -> None:
-        """A request was refused, now."""
-        key = (_hour(), reason)
+    def count(self, reason: str, times: Sequence[float | None] = (None,)) -> None:
+        """A request was refused, now; or rows were, each by its own time in unix seconds if it has one."""
+        now = _hour()
         with self._lock:
-            if key in self._counts or len(self._counts) < MOST_KEPT:
-                self._counts[key] = self._counts.get(key, 0) + 1
-                self._unwritten.add(key)
+            for time_ in times:
+                key = (now, now if time_ is None else _hour_of(time_), reason)
+                if key in self._counts or len(self._counts) < MOST_KEPT:
+                    self._counts[key] = self._counts.get(key, 0) + 1
+                    self._unwritten.add(key)
 
     def unwritten(self) -> list[Refused]:
         """What has changed since it was `written`."""
         with self._lock:
             return [
-                Refused(hour, reason, self._process, self._counts[hour, reason])
-                for hour, reason in sorted(self._unwritten)
+                Refused(hour, row_hour, reason, self._process, self._counts[hour, row_hour, reason])
+                for hour, row_hour, reason in sorted(self._unwritten)
             ]
 
     def written(self, refusals: Iterable[Refused]) -> None:
@@ -44,7 +47,7 @@ class RefusedCounts:
         now = _hour()
         with self._lock:
             for each in refusals:
-                key = (each.hour, each.reason)
+                key = (each.hour, each.row_hour, each.reason)
                 if self._counts[key] == each.count:
                     self._unwritten.discard(key)
             for key in [key for key in self._counts if key[0] < now and key not in self._unwritten]:
@@ -52,4 +55,8 @@ class RefusedCounts:
 
 
 def _hour() -> int:
-    return int(time.time()) // HOUR_SECONDS * HOUR_SECONDS
+    return _hour_of(time.time())
+
+
+def _hour_of(seconds: float) -> int:
+    return int(seconds // HOUR_SECONDS) * HOUR_SECONDS

@@ -20,6 +20,7 @@ from serving.shadow import Shadow
 from serving.spool import Spool
 from takeoff import model, paths
 from takeoff.contract import Contract
+from takeoff.log_schema import INVALID_ROWS
 from takeoff.log_store import Label, open_store, sqlite_file
 from takeoff.model import CARD_FILE
 
@@ -128,10 +129,18 @@ class Runtime:
         if self.shadow:
             self.shadow.offer(answered.feed, [answer["prediction_id"] for answer in answered.answers])
 
-    def refused(self, reason: str) -> None:
-        """Count a request that was refused."""
+    def refused(self, reason: str, rows: Sequence[float | None] = ()) -> None:
+        """Count a request that was refused; in the log by its bad rows, where it has some.
+
+        Args:
+            reason: of the request.
+            rows: see `serving.refusals.Refusal`.
+        """
         metrics.REFUSALS.labels(reason).inc()
-        self.log.refused(reason)
+        if rows:
+            self.log.refused(INVALID_ROWS, rows)
+        else:
+            self.log.refused(reason)
 
     def golden_difference(self) -> float:
         """Largest difference between what the model says of the golden rows now and said when packed."""

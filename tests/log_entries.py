@@ -75,6 +75,12 @@ def ask(url: str, sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql.encode()).fetchall()
 
 
+def refused_in(url: str) -> dict[str, int]:
+    """What the log says was refused, by reason."""
+    found = ask(url, "SELECT reason, sum(count) FROM refusals GROUP BY reason")
+    return {reason: int(count) for reason, count in found}
+
+
 def ids_in(url: str) -> list[str]:
     """Ids of the predictions in a log, in the order in which they came."""
     return [each for (each,) in ask(url, "SELECT id FROM predictions ORDER BY seq")]

@@ -207,29 +207,6 @@ def overview(url: str, contract: Contract) -> Overview:
     )
 
 
-def refusals(url: str, period: Period | None = None) -> dict[str, int]:
-    """Requests that the service refused, by reason.
-
-    Args:
-        url: of the prediction log.
-        period: of the refusals, which are counted by the hour: an hour belongs where it starts.
-
-    Raises:
-        StoreUnavailable: the database cannot be used now.
-        TakeoffError: there is no log, or it is of a newer version of this project.
-    """
-    with closing(open_reader(url)) as reader:
-        if not reader.has_table("refusals"):  # a log from before refusals were counted
-            return {}
-        condition, values = "", list[float]()
-        if period is not None:
-            condition, values = "WHERE hour >= ? AND hour < ?", _seconds(period)
-        found = reader.query(
-            f"SELECT reason, sum(count) FROM refusals {condition} GROUP BY reason ORDER BY reason", *values
-        )
-        return {reason: int(count) for reason, count in found}
-
-
 def open_reader(url: str) -> Reader:
     """A connection that reads the log; for the modules `log_*` alone.
 

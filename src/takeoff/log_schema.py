@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 SCHEMA_VERSION = 1
 VIEW = "readable"
+INVALID_ROWS = "invalid_rows"  # reason of what was refused row by row; any other is of whole requests
 LONGEST_NAME = 60  # PostgreSQL cuts a name after 63 bytes, which could make two the same
 
 Outcome = Literal["stored", "repeated", "changed"]
@@ -78,16 +79,18 @@ class Label(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """How many requests a process has refused in an hour; it counts them, and says so again and again.
+    """How much a process has refused in an hour; it counts on, and says so again and again.
 
     Attributes:
         hour: its start, unix seconds.
-        reason: one word, as the caller got it.
+        row_hour: start of the hour that holds the row's own time; `hour` where there is none.
+        reason: `INVALID_ROWS`, of which each counts; else one word, as the caller got it, for each request.
         process: who counts; no two have the same.
         count: all of this hour so far.
     """
 
     hour: int
+    row_hour: int
     reason: str
     process: str
     count: int  # type: ignore[assignment]  # named as its column; nobody counts within one of these
@@ -168,8 +171,8 @@ LABELS = Table(
 # Of each process a row of its own, in which it counts on: what is written twice counts once.
 REFUSALS = Table(
     "refusals",
-    {"hour": "integer", "reason": "text", "process": "text", "count": "integer"},
-    key="hour, reason, process",
+    {"hour": "integer", "row_hour": "integer", "reason": "text", "process": "text", "count": "integer"},
+    key="hour, row_hour, reason, process",
 )
 CONTRACTS = Table("contracts", {"hash": "text", "columns": "text"}, key="hash")
 SCHEMA_INFO = Table("schema_info", {"name": "text", "value": "text"}, key="name")

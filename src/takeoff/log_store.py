@@ -120,7 +120,7 @@ class Store:
             return self._label(labels) if labels else []
 
     def write_refusals(self, refusals: Sequence[Refused]) -> None:
-        """Write how many requests were refused, in place of what the same process wrote before of the hour.
+        """Write how much was refused, in place of what the same process wrote before of the hour.
 
         Raises:
             StoreUnavailable: nothing was written, or (after a lost connection) it is unknown; write it again.
@@ -129,7 +129,7 @@ class Store:
         with self._db.transaction():
             for each in refusals:
                 self._db.query(
-                    f"INSERT INTO refusals ({names}) VALUES (?, ?, ?, ?) "
+                    f"INSERT INTO refusals ({names}) VALUES (?, ?, ?, ?, ?) "
                     f"ON CONFLICT ({REFUSALS.key}) DO UPDATE SET count = excluded.count",
                     *each,
                 )

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from takeoff import log_changes
-from takeoff.log_changes import STEP_SECONDS, count_by_time
+from takeoff.log_changes import STEP_SECONDS, count_by_time, count_refusals
+from takeoff.log_store import Refused
 from tests.log_entries import entries, label, open_log
 
 MIDNIGHT = 1_378_180_800.0  # 2013-09-03, 04:00 UTC: a midnight in New York
@@ -55,7 +56,7 @@ def test_versions_labels_and_answers_are_told_apart_and_add_up_over_queries(
     assert found["rows"].to_dict() == {"1": 5, "2": 2}
     assert found["labels"].to_dict() == {"1": 2, "2": 0}
     assert found["last_label"]["1"] == 9.0 and pd.isna(found["last_label"]["2"])
-    assert (found["first_answer"]["1"], found["last_answer"]["1"]) == (MIDNIGHT - 4, MIDNIGHT)
+    assert found["last_answer"].to_dict() == {"1": MIDNIGHT, "2": MIDNIGHT}
     assert found["last_seq"]["2"] > found["last_seq"]["1"]
 
 
@@ -72,6 +73,37 @@ def test_an_empty_log_is_counted_as_nothing(url: str) -> None:
     open_log(url).close()
 
     found = count_by_time(url)
+
+    assert len(found) == 0
+    assert str(found["start"].dtype).startswith("datetime64")
+
+
+def test_what_was_refused_is_added_up_by_reason_in_the_hour_of_its_rows(url: str) -> None:
+    now, hour = 1_800_000_000, int(MIDNIGHT)
+    with closing(open_log(url)) as store:
+        store.write_refusals(
+            [
+                Refused(now, hour, "invalid_rows", "a", 3),
+                Refused(now + 3600, hour, "invalid_rows", "a", 4),
+                Refused(now, hour, "invalid_rows", "b", 5),
+                Refused(now, now, "busy", "a", 1),
+                Refused(now, 10**15, "invalid_rows", "a", 2),
+            ]
+        )
+
+    found = count_refusals(url)
+
+    assert found["reason"].tolist() == ["invalid_rows", "busy", "invalid_rows"]
+    assert found["count"].tolist() == [12, 1, 2]
+    assert found["start"].tolist()[:2] == [pd.Timestamp(each, unit="s", tz="UTC") for each in (hour, now)]
+    assert found["start"].isna().tolist() == [False, False, True]
+    assert found["last_hour"].tolist() == [now + 3600, now, now]
+
+
+def test_a_log_in_which_nothing_was_refused_is_counted_as_nothing(url: str) -> None:
+    open_log(url).close()
+
+    found = count_refusals(url)
 
     assert len(found) == 0
     assert str(found["start"].dtype).startswith("datetime64")

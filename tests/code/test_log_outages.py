@@ -11,7 +11,6 @@ import pytest
 
 from serving import prediction_log
 from serving.prediction_log import LogUnavailable, Observer, PredictionLog
-from takeoff.log_read import refusals
 from takeoff.log_store import Entry
 from tests.log_entries import (
     PROJECT,
@@ -22,6 +21,7 @@ from tests.log_entries import (
     ids_in,
     label,
     python_environment,
+    refused_in,
     shadow,
     until,
 )
@@ -83,14 +83,14 @@ def test_what_is_refused_while_the_database_is_away_is_written_when_it_is_back(
     async def run() -> None:
         log = start_log(url)
         log.refused("busy")
-        await until(lambda: refusals(url) == {"busy": 1})
+        await until(lambda: refused_in(url) == {"busy": 1})
         await asyncio.to_thread(postgres.stop, "fast")
         log.refused("busy")
         await until(lambda: log.state().mode == "spool")
         log.refused("busy")
         await asyncio.to_thread(postgres.start)
         await until(lambda: log.state().mode == "database")
-        await until(lambda: refusals(url) == {"busy": 3})
+        await until(lambda: refused_in(url) == {"busy": 3})
 
     asyncio.run(run())
 

@@ -8,17 +8,15 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any
 
-import pandas as pd
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from takeoff import log_schema, log_sqlite
 from takeoff.errors import TakeoffError
-from takeoff.log_read import refusals
+from takeoff.log_changes import count_refusals
 from takeoff.log_schema import LABELS, PREDICTIONS, REFUSALS, SHADOWS, distinct_names, judge, storable
 from takeoff.log_store import Entry, Label, Refused, ShadowEntry, Store, StoreUnavailable, open_store
-from takeoff.split import Period
 from tests.log_entries import (
     CONTRACT,
     PROJECT,
@@ -30,6 +28,7 @@ from tests.log_entries import (
     label,
     open_log,
     python_environment,
+    refused_in,
     shadow,
 )
 
@@ -225,34 +224,36 @@ def test_an_old_label_without_prediction_leaves_and_a_new_one_waits(store: Store
 
 
 def test_what_was_refused_is_added_up_by_its_reason(store: Store, url: str) -> None:
-    store.write_refusals([Refused(3600, "busy", "a", 2), Refused(3600, "invalid", "a", 1)])
-    store.write_refusals([Refused(3600, "busy", "b", 5), Refused(7200, "busy", "a", 4)])
+    store.write_refusals([Refused(3600, 3600, "busy", "a", 2), Refused(3600, 0, "invalid_rows", "a", 1)])
+    store.write_refusals([Refused(3600, 3600, "busy", "b", 5), Refused(7200, 7200, "busy", "a", 4)])
 
-    hour = Period(pd.Timestamp(3600, unit="s", tz="UTC"), pd.Timestamp(7200, unit="s", tz="UTC"))
-    assert refusals(url) == {"busy": 11, "invalid": 1}
-    assert refusals(url, hour) == {"busy": 7, "invalid": 1}
+    assert refused_in(url) == {"busy": 11, "invalid_rows": 1}
 
 
 def test_what_a_process_counts_on_takes_the_place_of_what_it_wrote(store: Store, url: str) -> None:
     for count in (2, 2, 3):
-        store.write_refusals([Refused(3600, "busy", "a", count)])
+        store.write_refusals([Refused(3600, 3600, "busy", "a", count)])
 
-    assert refusals(url) == {"busy": 3}
+    assert refused_in(url) == {"busy": 3}
 
 
 def test_an_old_log_gets_the_table_of_what_was_refused(store: Store, url: str) -> None:
     store._db.query("DROP TABLE refusals")
-    assert refusals(url) == {}
+    assert count_refusals(url).empty
 
     again = open_log(url)
-    again.write_refusals([Refused(3600, "busy", "a", 1)])
+    again.write_refusals([Refused(3600, 3600, "busy", "a", 1)])
     again.close()
 
-    assert refusals(url) == {"busy": 1}
+    assert refused_in(url) == {"busy": 1}
 
 
 def test_hours_that_are_over_leave_and_one_that_is_not_stays(store: Store, url: str) -> None:
-    store.write_refusals([Refused(hour, "busy", "a", 1) for hour in (0, 3600, 7200)])
+    row_hours = [10**9, 0, 0]  # whatever time the rows were of
+    hours = [0, 3600, 7200]
+    store.write_refusals(
+        [Refused(hour, of_rows, "busy", "a", 1) for hour, of_rows in zip(hours, row_hours, strict=True)]
+    )
 
     store.remove_old(older_than=7500.0, most_rows=1000, at_most=10)
 

@@ -15,7 +15,6 @@ from serving.prediction_log import LogUnavailable, Observer, Retention
 from serving.refused import RefusedCounts
 from takeoff import log_schema, log_sqlite
 from takeoff.errors import TakeoffError
-from takeoff.log_read import refusals
 from tests.log_entries import (
     StartLog,
     ask,
@@ -24,6 +23,7 @@ from tests.log_entries import (
     ids_in,
     label,
     open_log,
+    refused_in,
     shadow,
     until,
 )
@@ -185,10 +185,10 @@ def test_refusals_are_written_without_an_answer_to_write_beside(
         log = start_log(url)
         for _ in range(3):
             log.refused("busy")
-        await until(lambda: refusals(url) == {"busy": 3})
+        await until(lambda: refused_in(url) == {"busy": 3})
         log.refused("busy")
         log.refused("invalid")
-        await until(lambda: refusals(url) == {"busy": 4, "invalid": 1})
+        await until(lambda: refused_in(url) == {"busy": 4, "invalid": 1})
 
     asyncio.run(run())
 
@@ -202,7 +202,7 @@ def test_what_is_refused_from_many_threads_until_the_end_is_in_the_log_once(
             threads.submit(log.refused, "busy")
     log.close()
 
-    assert refusals(url) == {"busy": 1000}
+    assert refused_in(url) == {"busy": 1000}
 
 
 def test_nothing_is_written_again_that_has_not_changed() -> None:
@@ -225,6 +225,22 @@ def test_refusals_take_no_more_memory_than_is_allowed(monkeypatch: pytest.Monkey
         counts.count(reason)
 
     assert [(each.reason, each.count) for each in counts.unwritten()] == [("a", 2), ("b", 1)]
+
+
+def test_refused_rows_are_counted_in_the_hours_of_their_own_time_and_others_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(refused, "_hour", lambda: 36000)
+    counts = RefusedCounts()
+    counts.count("invalid_rows", [3599.9, None, 0.0, -0.1])
+    counts.count("busy")
+
+    assert [(each.hour, each.row_hour, each.reason, each.count) for each in counts.unwritten()] == [
+        (36000, -3600, "invalid_rows", 1),
+        (36000, 0, "invalid_rows", 2),
+        (36000, 36000, "busy", 1),
+        (36000, 36000, "invalid_rows", 1),
+    ]
 
 
 def test_an_hour_that_is_over_and_written_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

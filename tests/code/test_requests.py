@@ -357,6 +357,41 @@ def test_a_bad_label_is_named_with_its_row(label: dict[str, Any], field: str) ->
         READER.labels(json.dumps({"labels": [good, label]}).encode())
 
     assert [(each.row, each.field) for each in caught.value.problems] == [(1, field)]
+    assert caught.value.rows == ()  # a label is no row
+
+
+TIME = CONTRACT.time.column
+BAD = {**EXAMPLE, "weekday": 9}
+
+
+def test_rows_that_are_named_as_wrong_are_told_with_their_own_time_where_it_can_be_read() -> None:
+    at = "1970-01-01T01:00:00+00:00"
+
+    refusal = batch([{**BAD, TIME: at}, {**EXAMPLE, TIME: at}, BAD, {**BAD, TIME: "at noon"}, 7])
+
+    assert refusal is not None and refusal.rows == (3600.0, None, None, None)
+
+
+def test_a_row_with_two_problems_is_one_row() -> None:
+    refusal = batch([{**BAD, "origin": "LAX"}, EXAMPLE])
+
+    assert refusal is not None and len(refusal.problems) == 2 and refusal.rows == (None,)
+
+
+@pytest.mark.parametrize(("row", "times"), [({**BAD, TIME: "1970-01-01T00:00:05Z"}, (5.0,)), (7, (None,))])
+def test_a_bad_row_that_came_alone_is_told_with_its_time(row: Any, times: tuple[float | None]) -> None:
+    with pytest.raises(Refusal) as caught:
+        READER.row(json.dumps(row).encode())
+
+    assert caught.value.rows == times
+
+
+@pytest.mark.parametrize("body", ['{"rows": []}', '{"rows": [', "[]"])
+def test_a_body_of_which_no_row_is_named_refuses_no_row(body: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        READER.rows(body.encode())
+
+    assert caught.value.rows == ()
 
 
 @given(

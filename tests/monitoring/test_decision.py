@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from monitoring.decision import CHAMPIONS_SHARE, NOT_JUDGED, decide, judge_window
 from monitoring.findings import USUAL_WINDOWS, Reason
 from takeoff.contract import read_contract
+from takeoff.log_schema import INVALID_ROWS
 from takeoff.params import Levels, Monitoring, read_params
 from tests.conftest import PROJECT
 from tests.monitoring.results import HEALTHY, column, estimate, result, week, without_labels
@@ -200,7 +201,7 @@ def test_rows_that_a_classifier_can_tell_apart_are_a_reason_to_watch_at_most() -
     ("quality", "what"),
     [
         ({"broken_rows": 700}, "broken rows"),
-        ({"refused": {"body": 600, "value": 100}}, "refused rows"),
+        ({"refused": {INVALID_ROWS: 700}}, "refused rows"),
         (
             {
                 "rules": [
@@ -228,7 +229,8 @@ def test_broken_data_is_a_reason_to_watch_and_never_to_retrain(quality: dict[str
     "quality",
     [
         {"broken_rows": 1},
-        {"refused": {"body": 1}},
+        {"refused": {INVALID_ROWS: 1}},
+        {"refused": {"unauthorized": 70_000, "busy": 70_000}},
         {"refused": None},
         {
             "rules": [

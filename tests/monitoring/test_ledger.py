@@ -12,11 +12,12 @@ from monitoring.ledger import Held, batches, empty, held, is_due, outside, reach
 from monitoring.windows import window_of
 from takeoff import files
 from takeoff.contract import read_contract
+from takeoff.log_schema import INVALID_ROWS
 from tests.conftest import PROJECT
 
 CONTRACT = read_contract(PROJECT)
 WEEK = window_of("2013-W36", CONTRACT)
-NOW = Held(WEEK, 7000, {"2": 7000}, 9000, "log", None)
+NOW = Held(WEEK, 7000, {"2": 7000}, 9000, "log", {})
 
 
 def counts(*rows: tuple[str | None, int], **changes: Any) -> pd.DataFrame:
@@ -29,11 +30,26 @@ def counts(*rows: tuple[str | None, int], **changes: Any) -> pd.DataFrame:
             "last_seq": range(1, len(rows) + 1),
             "labels": 0,
             "last_label": float("nan"),
-            "first_answer": 1.4e9,
             "last_answer": 1.4e9,
         }
     )
     return made.assign(**changes)
+
+
+def refused(*rows: tuple[str | None, int], **changes: Any) -> pd.DataFrame:
+    """What the service refused, by time and number of rows."""
+    made = pd.DataFrame(
+        {
+            "start": pd.to_datetime([time for time, _ in rows], utc=True),
+            "reason": INVALID_ROWS,
+            "count": [count for _, count in rows],
+            "last_hour": 1.4e9,
+        }
+    )
+    return made.assign(**changes)
+
+
+NOTHING_REFUSED = refused().astype({"start": "datetime64[s, UTC]"})
 
 
 def measured(
@@ -45,7 +61,10 @@ def measured(
 
 def test_rows_are_counted_in_the_window_that_holds_them() -> None:
     found = held(
-        counts(("2013-09-02T04:00Z", 5), ("2013-09-09T03:45Z", 6), ("2013-09-09T04:00Z", 7)), "week", CONTRACT
+        counts(("2013-09-02T04:00Z", 5), ("2013-09-09T03:45Z", 6), ("2013-09-09T04:00Z", 7)),
+        NOTHING_REFUSED,
+        "week",
+        CONTRACT,
     )
 
     assert [(each.window.name, each.rows, each.last_seq) for each in found] == [
@@ -58,19 +77,26 @@ def test_rows_are_counted_in_the_window_that_holds_them() -> None:
     "change", [{"rows": 6}, {"last_seq": 2}, {"labels": 1}, {"last_label": 1.5e9}, {"model_version": "2"}]
 )
 def test_the_digest_of_a_window_follows_its_rows_and_labels(change: dict[str, Any]) -> None:
-    [before] = held(counts(("2013-09-02T04:00Z", 5)), "week", CONTRACT)
-    [after] = held(counts(("2013-09-02T04:00Z", 5), **change), "week", CONTRACT)
+    [before] = held(counts(("2013-09-02T04:00Z", 5)), NOTHING_REFUSED, "week", CONTRACT)
+    [after] = held(counts(("2013-09-02T04:00Z", 5), **change), NOTHING_REFUSED, "week", CONTRACT)
 
     assert before.digest != after.digest
-    assert before == held(counts(("2013-09-02T04:00Z", 5)), "week", CONTRACT)[0]
+    assert before == held(counts(("2013-09-02T04:00Z", 5)), NOTHING_REFUSED, "week", CONTRACT)[0]
 
 
-def test_an_answer_belongs_to_the_whole_hours_in_which_it_was_given() -> None:
-    [found] = held(
-        counts(("2013-09-02T04:00Z", 5), first_answer=3700.0, last_answer=7300.0), "week", CONTRACT
+def test_what_was_refused_is_counted_in_the_window_of_its_rows_alone() -> None:
+    rows = counts(("2013-09-02T04:00Z", 5), ("2013-09-09T04:00Z", 5))
+    before = held(rows, NOTHING_REFUSED, "week", CONTRACT)
+
+    found = held(
+        rows,
+        refused(("2013-09-02T03:00Z", 1), ("2013-09-02T04:00Z", 2), ("2013-09-09T03:00Z", 3), (None, 4)),
+        "week",
+        CONTRACT,
     )
 
-    assert found.answered == (pd.Timestamp(3600, unit="s", tz="UTC"), pd.Timestamp(10800, unit="s", tz="UTC"))
+    assert [each.refused for each in found] == [{INVALID_ROWS: 5}, {}]
+    assert [new.digest == old.digest for new, old in zip(found, before, strict=True)] == [False, True]
 
 
 def test_a_window_is_due_until_it_was_measured() -> None:
@@ -111,7 +137,7 @@ def test_an_empty_log_has_reached_nothing() -> None:
     nothing = counts().astype({"start": "datetime64[s, UTC]"})
 
     assert reached(nothing, 10) is None
-    assert held(nothing, "week", CONTRACT) == []
+    assert held(nothing, NOTHING_REFUSED, "week", CONTRACT) == []
 
 
 def test_rows_of_no_calendar_are_counted_apart() -> None:
@@ -122,7 +148,7 @@ def test_rows_of_no_calendar_are_counted_apart() -> None:
 def test_batches_hold_every_window_in_order_and_no_more_samples_than_fit(
     rows: list[int], sampled: int, most: int
 ) -> None:
-    due = [empty(WEEK)._replace(rows=each, last_seq=i) for i, each in enumerate(rows)]
+    due = [empty(WEEK, NOTHING_REFUSED)._replace(rows=each, last_seq=i) for i, each in enumerate(rows)]
 
     found = list(batches(due, sampled, most))
 
