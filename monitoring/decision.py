@@ -34,23 +34,49 @@ class Judgement(NamedTuple):
     reasons: list[Reason]
 
 
+class _Judged(NamedTuple):
+    """A window that has a say, and whether it has enough rows for more than the first look."""
+
+    result: Result
+    judgement: Judgement
+    is_full: bool
+
+
 def judge_window(result: Result, settings: Monitoring, before: Sequence[int] = ()) -> Judgement:
     """What one window says, by itself.
 
     Args:
         result: JSON of the window.
         settings: levels.
-        before: rows of the windows just before it, to tell unusual traffic.
+        before: rows that came in the usual windows before it, to tell unusual traffic.
     """
     reasons = findings.of_performance(result, settings)
     holds = findings.is_labelled(result, settings.labels) and not reasons
     drift = findings.of_drift(result, settings)
     reasons += [each._replace(severity="watch") for each in drift] if holds else drift
     reasons += findings.of_quality(result, settings.quality) + findings.of_gaps(result)
-    reasons += findings.of_traffic(result, before, settings.quality)
+    reasons += _of_asking(result, settings, before)
     reasons.sort(key=_gravity)
     state: State = reasons[0].severity if reasons else "healthy"
     return Judgement(result["window"]["name"], state, reasons)
+
+
+def judge_thin_window(result: Result, settings: Monitoring, before: Sequence[int]) -> Judgement | None:
+    """What a window says that is over and has no rows, or too few: whether rows stay away, or are refused.
+
+    Returns:
+        None where neither is: then nothing is known of it, and that is no health.
+    """
+    reasons = _of_asking(result, settings, before)
+    return Judgement(result["window"]["name"], "watch", reasons) if reasons else None
+
+
+def _of_asking(result: Result, settings: Monitoring, before: Sequence[int]) -> list[Reason]:
+    """Reasons that need no answered row."""
+    reasons = findings.of_traffic(result, before, settings.quality)
+    if findings.asked_rows(result) >= settings.rows:
+        reasons = findings.of_refusals(result, settings.quality) + reasons
+    return reasons
 
 
 def decide(
@@ -77,22 +103,17 @@ def decide(
         key=lambda each: str(each["window"]["start"]),
     )
     barred = [why_not_judged(each, settings, champion) for each in windows]
-    rows = [each["rows"] for each in windows]
-    judged = [
-        (each, judge_window(each, settings, rows[max(place - USUAL_WINDOWS, 0) : place]))
-        for place, (each, bar) in enumerate(zip(windows, barred, strict=True))
-        if bar is None
-    ]
-    states = {judgement.name: judgement.state for _, judgement in judged}
-    last = judged[-settings.decision.last :]
-    state = _state([judgement.state for _, judgement in last], settings)
-    reasons = sorted((r for _, j in reversed(last) for r in j.reasons), key=_gravity)
+    judged = _judged(windows, barred, settings)
+    states = {each.judgement.name: each.judgement.state for each in judged}
+    last = _last(judged, windows, settings)
+    state = _state([each.judgement.state for each in last], settings)
+    reasons = sorted((r for each in reversed(last) for r in each.judgement.reasons), key=_gravity)
     before = previous["state"] if previous else None
     return {
         "state": state,
         "exit_code": EXIT_CODES[state],
         "sentence": _sentence(state, last, reasons, settings, champion),
-        "window": last[-1][1].name if last else None,
+        "window": last[-1].judgement.name if last else None,
         "made_at": made_at,
         "model_version": champion,
         "reasons": [each._asdict() for each in reasons],
@@ -110,16 +131,47 @@ def decide(
 
 
 def why_not_judged(result: Result, settings: Monitoring, champion: str | None) -> str | None:
-    """Why a window has no say in the decision, or None where it has."""
-    if result["rows"] < settings.rows:
-        return f"{result['rows']:,} rows, fewer than {settings.rows:,}"
+    """Why the rows of a window have no say in the decision, or None where they have."""
     if not result["window"]["complete"]:
         return "not over yet"
+    if _is_thin(result, settings):
+        return f"{result['rows']:,} rows, fewer than {settings.rows:,}"
     if champion is not None:
         share = result["model_versions"].get(champion, 0) / result["rows"]
         if share < CHAMPIONS_SHARE:
             return f"version {champion} gave {share:.0%} of the answers"
     return None
+
+
+def _is_thin(result: Result, settings: Monitoring) -> bool:
+    return bool(result["rows"] < settings.rows)
+
+
+def _judged(windows: Sequence[Result], barred: Sequence[str | None], settings: Monitoring) -> list[_Judged]:
+    """What the windows say that have a say."""
+    judged = []
+    usual: list[int] = []  # a window without enough rows is none, however long it lasts
+    for each, bar in zip(windows, barred, strict=True):
+        is_over, is_thin = each["window"]["complete"], _is_thin(each, settings)
+        before = usual[-USUAL_WINDOWS:]
+        if bar is None:
+            judged.append(_Judged(each, judge_window(each, settings, before), True))
+        elif is_over and is_thin and (found := judge_thin_window(each, settings, before)):
+            judged.append(_Judged(each, found, False))
+        if is_over and not is_thin:
+            usual.append(findings.asked_rows(each))
+    return judged
+
+
+def _last(judged: Sequence[_Judged], windows: Sequence[Result], settings: Monitoring) -> list[_Judged]:
+    """The last windows that have enough rows, and those of the last few that have not.
+
+    A window without enough rows is no news of the model, so it takes no other's place.
+    """
+    most = settings.decision.last
+    full = [each.judgement.name for each in judged if each.is_full][-most:]
+    over = [each["window"]["name"] for each in windows if each["window"]["complete"]][-most:]
+    return [each for each in judged if each.judgement.name in (full if each.is_full else over)]
 
 
 def _state(states: Sequence[State], settings: Monitoring) -> State:
@@ -138,7 +190,7 @@ def _gravity(reason: Reason) -> tuple[bool, int]:
 
 def _sentence(
     state: State,
-    last: Sequence[tuple[Result, Judgement]],
+    last: Sequence[_Judged],
     reasons: Sequence[Reason],
     settings: Monitoring,
     champion: str | None,
@@ -156,11 +208,11 @@ def _sentence(
         what = f"Healthy: nothing in {count} asks for action"
     else:
         first = reasons[0]
-        found = sum(judgement.state in ("retrain", state) for _, judgement in last)
+        found = sum(each.judgement.state in ("retrain", state) for each in last)
         also = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
         within = f"{found} of {count} say so" if len(last) > 1 else f"{count} says so"
         what = f"{state.capitalize()}: {first.text} ({first.window}){also}; {within}"
-    return f"{what}. {_money([result for result, _ in last], settings)}"
+    return f"{what}. {_money([each.result for each in last if each.is_full], settings)}"
 
 
 def _money(results: Sequence[Result], settings: Monitoring) -> str:

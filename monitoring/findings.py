@@ -133,7 +133,7 @@ def refused_rows(result: Result) -> int:
 
 
 def of_quality(result: Result, settings: Quality) -> list[Reason]:
-    """Broken rows, refused rows, and rules of severity error that the window as a whole breaks."""
+    """Broken rows, and rules of severity error that the window as a whole breaks."""
     quality, name = result.get("quality"), result["window"]["name"]
     if not quality:
         return []
@@ -147,11 +147,6 @@ def of_quality(result: Result, settings: Quality) -> list[Reason]:
     if checked and broken / checked > settings.broken:
         text = f"{broken / checked:.2%} of the rows break contract.yaml"
         add("broken rows", None, broken / checked, settings.broken, text)
-    refused = refused_rows(result)
-    if refused and refused / (refused + checked) > settings.refused:
-        share = refused / (refused + checked)
-        text = f"the service refused {share:.2%} of the rows, which contract.yaml does not allow"
-        add("refused rows", None, share, settings.refused, text)
     for rule in quality["rules"]:
         if rule["passed"] is False and rule["severity"] == "error":
             share = rule["failing"] / checked if checked else 1.0
@@ -160,22 +155,41 @@ def of_quality(result: Result, settings: Quality) -> list[Reason]:
     return reasons
 
 
+def of_refusals(result: Result, settings: Quality) -> list[Reason]:
+    """Far too many rows that the service refused for what they hold."""
+    refused = refused_rows(result)
+    share = refused / max(asked_rows(result), 1)
+    if share <= settings.refused:
+        return []
+    name, what, measured = result["window"]["name"], "refused rows", round(share, 6)
+    text = f"the service refused {share:.2%} of the rows, which contract.yaml does not allow"
+    return [Reason(name, what, None, measured, settings.refused, "at most", "watch", text, "quality")]
+
+
+def asked_rows(result: Result) -> int:
+    """Rows that came, whatever became of them."""
+    held = (result.get("digest") or {}).get("rows", 0)  # those as well that no contract can read any more
+    return int(max(result["rows"], held)) + refused_rows(result)
+
+
 def of_traffic(result: Result, before: Sequence[int], settings: Quality) -> list[Reason]:
     """Far more or far fewer rows than usual: a caller that sends twice, or one that sends no more.
 
     Args:
         result: JSON of the window.
-        before: rows of the windows of the same kind just before it; too few of them say nothing.
+        before: rows that came in the usual windows of the same kind before it; too few of them say nothing.
         settings: levels.
     """
     if len(before) < USUAL_WINDOWS:
         return []
-    usual, rows = statistics.median(before), result["rows"]
+    usual, rows = statistics.median(before), asked_rows(result)
     times = max(rows / usual, usual / max(rows, 1))
     if times <= settings.traffic:
         return []
     name, said = result["window"]["name"], "more" if rows > usual else "fewer"
     text = f"{rows:,} rows came, {times:.2g} times {said} than the {usual:,.0f} of the windows before"
+    if rows == 0:
+        text = f"no row came, {usual:,.0f} did in the windows before"
     required = settings.traffic
     return [Reason(name, "traffic", None, round(times, 6), required, "at most", "watch", text, "quality")]
 

@@ -2,18 +2,24 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from monitoring.decision import CHAMPIONS_SHARE
-from monitoring.windows import NO_WINDOW, Kind, Window, place
+from monitoring.windows import NO_WINDOW, Kind, Window, place, windows_between
 from takeoff import files
 from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
+from takeoff.log_schema import INVALID_ROWS
 
+# A longer silence is none: the rows on one side of it have a wrong clock, or are another replay's.
+LONGEST_GAP = pd.Timedelta(days=366)
+LEAD = pd.Timedelta(days=31)  # longest time from being asked about a row to its own time that is believed
+SKEW = pd.Timedelta(days=1)  # by which answers may come into the log in another order than they were given
 Stored = dict[str, dict[str, Any]]
 
 
@@ -38,7 +44,7 @@ class Held(NamedTuple):
 
 
 def held(counts: pd.DataFrame, refused: pd.DataFrame, kind: Kind, contract: Contract) -> list[Held]:
-    """Each window that holds rows, the oldest first.
+    """Each window that holds rows, answered or refused, the oldest first.
 
     Args:
         counts: see `takeoff.log_changes.count_by_time`.
@@ -46,8 +52,35 @@ def held(counts: pd.DataFrame, refused: pd.DataFrame, kind: Kind, contract: Cont
         kind: of the windows.
         contract: whose zone has the midnights.
     """
-    windows, places = place(pd.DatetimeIndex(counts["start"]), kind, contract)
+    of_rows = refused[refused["reason"] == INVALID_ROWS]
+    times = pd.concat([counts["start"], of_rows["start"]])
+    windows, places = place(pd.DatetimeIndex(times), kind, contract)
+    places = places[: len(counts)]
     return [_held(window, counts[places == i], refused) for i, window in enumerate(windows)]
+
+
+def with_gaps(
+    found: Sequence[Held], refused: pd.DataFrame, kind: Kind, contract: Contract, now: pd.Timestamp | None
+) -> list[Held]:
+    """The same windows and those between them that are over and without a row: nobody asked, or was answered.
+
+    Args:
+        found: see `held`.
+        refused: see `takeoff.log_changes.count_refusals`.
+        kind: of the windows.
+        contract: whose zone has the midnights.
+        now: the instant that the log has reached; see `reached`.
+    """
+    if now is None:
+        return list(found)
+    filled = list(found[:1])
+    for before, after in pairwise(found):
+        start, end = before.window.period.end, min(after.window.period.start, now)
+        if start < end <= start + LONGEST_GAP:
+            between = windows_between(start, end, kind, contract)
+            filled += [empty(each, refused) for each in between if each.period.end <= end]
+        filled.append(after)
+    return filled
 
 
 def empty(window: Window, refused: pd.DataFrame) -> Held:
@@ -62,17 +95,27 @@ def outside(counts: pd.DataFrame, contract: Contract) -> int:
     return int(counts["rows"][placed.places == NO_WINDOW].sum())
 
 
-def reached(counts: pd.DataFrame, rows: int) -> pd.Timestamp | None:
-    """The instant that the log has reached: only fewer than `rows` rows are dated later.
+def reached(counts: pd.DataFrame, refused: pd.DataFrame, rows: int) -> pd.Timestamp | None:
+    """The instant that the log has reached: fewer than `rows` rows, answered or refused, are dated later.
 
-    The newest row itself may be dated by a clock that is wrong, and would end every window.
+    The newest row itself may be dated by a clock that is wrong, and would end every window. Where rows are
+    asked about at about their own time, the service's clock bears single ones out: else the windows of a
+    caller that has all but gone would never be over.
+
+    Args:
+        counts: see `takeoff.log_changes.count_by_time`.
+        refused: see `takeoff.log_changes.count_refusals`.
+        rows: that are enough, whatever any clock says.
     """
-    timed = counts.dropna(subset="start").sort_values("start", ascending=False)
+    timed = _timed(counts, refused)
     if timed.empty:
         return None
-    upto = timed["rows"].cumsum()
+    latest = timed.sort_values("start", ascending=False)
+    upto = latest["rows"].cumsum()
     enough = min(rows, int(upto.iloc[-1]))
-    return pd.Timestamp(timed["start"][upto >= enough].iloc[0])
+    by_rows = latest["start"][upto >= enough].iloc[0]
+    by_clock = _borne_out(timed)
+    return pd.Timestamp(by_rows if by_clock is None else max(by_rows, by_clock))
 
 
 def read_results(folder: Path) -> tuple[Stored, list[str]]:
@@ -109,6 +152,9 @@ def is_due(now: Held, before: Mapping[str, Any] | None, standard: str, version: 
     if is_unchanged(now, before, standard):
         return False
     known = before["digest"]
+    if not now.rows:  # whatever there was may have left the log by its age
+        refused = (before.get("quality") or {}).get("refused") or {}
+        return not known["rows"] and sum(now.refused.values()) >= sum(refused.values())
     if now.last_seq < known["last_seq"]:  # another log
         return True
     if now.rows < known["rows"]:
@@ -146,7 +192,32 @@ def batches(due: Iterable[Held], most_sampled: int, most: int) -> Iterable[list[
         yield batch
 
 
+def _timed(counts: pd.DataFrame, refused: pd.DataFrame) -> pd.DataFrame:
+    """Rows by their `start`, with the instant `asked` at which the last of them was answered or refused."""
+    of_rows = refused[refused["reason"] == INVALID_ROWS].rename(
+        columns={"count": "rows", "last_hour": "last_answer"}
+    )
+    columns = ["start", "rows", "last_seq", "last_answer"]
+    timed = pd.concat([counts[columns], of_rows.reindex(columns=columns)], ignore_index=True)
+    asked = pd.to_datetime(timed["last_answer"], unit="s", utc=True)
+    return timed.assign(asked=asked).dropna(subset="start")
+
+
+def _borne_out(timed: pd.DataFrame) -> pd.Timestamp | None:
+    """The latest time of a row that the service's clock bears out; None in a log of rows long past."""
+    is_near = (timed["start"] - timed["asked"]).abs() <= LEAD
+    if 2 * timed["rows"][is_near].sum() <= timed["rows"].sum():
+        return None
+    by_arrival = timed.dropna(subset="last_seq").sort_values("last_seq", ascending=False)
+    # That clock may have been set back: then what came later was answered earlier.
+    was_wrong = by_arrival["asked"] - by_arrival["asked"].cummin() > SKEW
+    sound = by_arrival[is_near[by_arrival.index] & ~was_wrong]
+    return None if sound.empty else sound[["start", "asked"]].min(axis=1).max()
+
+
 def _held(window: Window, counts: pd.DataFrame, refused: pd.DataFrame) -> Held:
+    if counts.empty:
+        return empty(window, refused)
     versions = counts.groupby("model_version")["rows"].sum()
     labelled = counts.groupby("model_version")["labels"].sum()
     newest = counts["last_label"].max()

@@ -38,7 +38,7 @@ class Log(NamedTuple):
 
     Attributes:
         url: where it is.
-        held: windows with rows, the oldest first.
+        held: windows with rows and those between them, the oldest first.
         refused: what the service refused; see `takeoff.log_changes.count_refusals`.
         now: the instant that it has reached; see `monitoring.ledger.reached`.
         notes: what is odd about it.
@@ -66,8 +66,9 @@ def look(url: str, kind: Kind, against: Standard) -> Log:
         "project, or is MLFLOW_TRACKING_URI another one?"
         for each in unknown
     ]
-    held = ledger.held(counts, refused, kind, contract)
-    return Log(url, held, refused, ledger.reached(counts, against.params.monitoring.rows), notes)
+    now = ledger.reached(counts, refused, against.params.monitoring.rows)
+    held = ledger.with_gaps(ledger.held(counts, refused, kind, contract), refused, kind, contract, now)
+    return Log(url, held, refused, now, notes)
 
 
 def due(log: Log, wanted: Window | None, stored: Stored, against: Standard, draws: bool) -> list[Held]:

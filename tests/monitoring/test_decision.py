@@ -425,6 +425,87 @@ def test_doubled_traffic_is_noticed_in_the_last_window() -> None:
     assert (decision["state"], [reason["what"] for reason in decision["reasons"]]) == ("watch", ["traffic"])
 
 
+SILENT: dict[str, Any] = {
+    "rows": 0,
+    "model_versions": {},
+    "quality": {"checked_rows": 0, "refused": {}},
+    **dict.fromkeys(("drift", "multivariate", "labels", "performance", "estimated")),
+}
+REFUSED = SILENT | {"quality": {"checked_rows": 0, "refused": {INVALID_ROWS: HEALTHY["rows"]}}}
+FEW = {"rows": SETTINGS.rows - 1, "model_versions": {"1": SETTINGS.rows - 1}}
+
+
+def after_usual(*changes: Any) -> dict[str, Any]:
+    """The decision on weeks with the usual rows and then on these."""
+    usual = [week(20 + i) for i in range(USUAL_WINDOWS)]
+    return decided(*usual, *[week(20 + USUAL_WINDOWS + i, each) for i, each in enumerate(changes)])
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "said"),
+    [
+        (SILENT, "traffic", "no row came"),
+        (FEW, "traffic", "times fewer"),
+        (REFUSED, "refused rows", "refused 100.00% of the rows"),
+    ],
+)
+def test_a_window_in_which_rows_stay_away_or_are_refused_is_a_reason_to_watch(
+    change: dict[str, Any], what: str, said: str
+) -> None:
+    found = after_usual(change)
+
+    [reason] = found["reasons"]
+    assert (found["state"], reason["what"], reason["severity"]) == ("watch", what, "watch")
+    assert said in reason["text"]
+    assert found["windows"][-1]["state"] == "watch" and "fewer than" in found["windows"][-1]["why"]
+
+
+def test_rows_that_stay_away_are_told_as_long_as_they_do() -> None:
+    found = after_usual(*[SILENT] * (NEEDED.last + USUAL_WINDOWS))
+
+    assert found["state"] == "watch"
+    assert {each["what"] for each in found["reasons"]} == {"traffic"}
+
+
+def test_the_usual_traffic_after_an_outage_is_usual() -> None:
+    found = after_usual(*[SILENT] * USUAL_WINDOWS, {})
+
+    assert found["windows"][-1]["state"] == "healthy"
+
+
+def test_windows_without_rows_take_no_place_of_those_that_ask_for_a_retrain() -> None:
+    bad = [BAD] * NEEDED.retrain
+
+    assert after_usual(*bad, *[SILENT] * NEEDED.last)["state"] == "retrain"
+
+
+@pytest.mark.parametrize("change", [SILENT, FEW, REFUSED])
+def test_a_window_that_is_not_over_says_nothing_of_traffic(change: dict[str, Any]) -> None:
+    found = after_usual(change | {"window": {"complete": False}})
+
+    assert (found["state"], found["windows"][-1]["state"]) == ("healthy", NOT_JUDGED)
+
+
+@pytest.mark.parametrize("change", [SILENT, FEW])
+def test_traffic_is_not_judged_before_it_is_known_what_is_usual(change: dict[str, Any]) -> None:
+    first = [week(20, change), *[week(21 + i) for i in range(USUAL_WINDOWS - 1)], week(30, change)]
+
+    found = decided(*first)
+
+    assert (found["state"], found["windows"][0]["state"]) == ("healthy", NOT_JUDGED)
+    assert found["windows"][-1]["state"] == NOT_JUDGED
+
+
+def test_single_refused_rows_of_a_quiet_window_are_no_reason() -> None:
+    quiet = {
+        "rows": 3,
+        "model_versions": {"1": 3},
+        "quality": {"checked_rows": 3, "refused": {INVALID_ROWS: 2}},
+    }
+
+    assert decided(week(20, quiet))["windows"][0]["state"] == NOT_JUDGED
+
+
 def test_calibration_is_not_judged_on_few_labels() -> None:
     error = estimate(beyond(PERFORMANCE.calibration_error)["watch"], 0.0)
     few = {"performance": {"rows": PERFORMANCE.calibration_rows - 1, "metrics": {"calibration_error": error}}}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.ledger import Held, batches, empty, held, is_due, outside, reached, read_results
+from monitoring.ledger import Held, batches, empty, held, is_due, outside, reached, read_results, with_gaps
 from monitoring.windows import window_of
 from takeoff import files
 from takeoff.contract import read_contract
@@ -95,8 +95,8 @@ def test_what_was_refused_is_counted_in_the_window_of_its_rows_alone() -> None:
         CONTRACT,
     )
 
-    assert [each.refused for each in found] == [{INVALID_ROWS: 5}, {}]
-    assert [new.digest == old.digest for new, old in zip(found, before, strict=True)] == [False, True]
+    assert [each.refused for each in found] == [{INVALID_ROWS: 1}, {INVALID_ROWS: 5}, {}]
+    assert [new.digest == old.digest for new, old in zip(found[1:], before, strict=True)] == [False, True]
 
 
 def test_a_window_is_due_until_it_was_measured() -> None:
@@ -128,15 +128,116 @@ def test_another_log_is_measured_even_if_it_holds_less() -> None:
 def test_a_few_rows_of_a_wrong_clock_do_not_move_the_instant_that_the_log_has_reached() -> None:
     many, few = ("2013-09-02T04:00Z", 1000), ("2099-01-01T00:00Z", 9)
 
-    assert reached(counts(many, few), 10) == pd.Timestamp("2013-09-02T04:00Z")
-    assert reached(counts(many, few), 9) == pd.Timestamp("2099-01-01T00:00Z")
-    assert reached(counts(("2013-09-02T04:00Z", 3)), 10) == pd.Timestamp("2013-09-02T04:00Z")
+    assert reached(counts(many, few), NOTHING_REFUSED, 10) == pd.Timestamp("2013-09-02T04:00Z")
+    assert reached(counts(many, few), NOTHING_REFUSED, 9) == pd.Timestamp("2099-01-01T00:00Z")
+    assert reached(counts(("2013-09-02T04:00Z", 3)), NOTHING_REFUSED, 10) == pd.Timestamp("2013-09-02T04:00Z")
+
+
+def seconds(time: str) -> float:
+    return pd.Timestamp(time).timestamp()
+
+
+def test_refused_rows_count_for_the_instant_that_the_log_has_reached() -> None:
+    found = reached(
+        counts(("2013-09-02T04:00Z", 1000)),
+        pd.concat(
+            [
+                refused(("2013-09-09T04:00Z", 9)),
+                refused(("2013-09-16T04:00Z", 9)),
+                refused(("2026-09-02T04:00Z", 9000), reason="unauthorized"),
+            ]
+        ),
+        10,
+    )
+
+    assert found == pd.Timestamp("2013-09-09T04:00Z")
+
+
+def test_a_single_row_counts_where_the_services_clock_bears_it_out() -> None:
+    at = ["2013-09-02T04:00Z", "2013-09-09T06:00Z"]
+    rows = counts((at[0], 1000), (at[1], 1))
+
+    live = reached(rows.assign(last_answer=[seconds(at[0]), seconds(at[1]) - 7200]), NOTHING_REFUSED, 10)
+    again = reached(rows.assign(last_answer=seconds("2026-01-01")), NOTHING_REFUSED, 10)
+
+    assert live == pd.Timestamp("2013-09-09T04:00Z")  # when it was answered: before its own time
+    assert again == pd.Timestamp(at[0])  # in rows long past, any of them may be dated wrongly
+
+
+def test_one_row_of_today_does_not_end_the_windows_of_a_replay() -> None:
+    today = "2026-01-01T12:00Z"
+    rows = counts(("2013-09-02T04:00Z", 1000), (today, 1), last_answer=seconds(today))
+
+    assert reached(rows, NOTHING_REFUSED, 10) == pd.Timestamp("2013-09-02T04:00Z")
+
+
+def test_what_was_answered_while_the_services_clock_was_wrong_bears_nothing_out() -> None:
+    at = ["2013-09-02T04:00Z", "2013-09-20T04:00Z", "2013-09-02T05:00Z"]  # in the order in which they came
+    rows = counts((at[0], 1000), (at[1], 1), (at[2], 1), last_answer=[seconds(each) for each in at])
+
+    assert reached(rows, NOTHING_REFUSED, 10) == pd.Timestamp(at[2])
+
+
+def test_windows_without_a_row_between_others_are_held_once_they_are_over() -> None:
+    now = pd.Timestamp("2013-09-23T04:00Z")
+    found = held(
+        counts(("2013-09-02T04:00Z", 5), ("2013-09-24T04:00Z", 5)), NOTHING_REFUSED, "week", CONTRACT
+    )
+
+    filled = with_gaps(found, refused(("2013-09-10T04:00Z", 1), reason="busy"), "week", CONTRACT, now)
+
+    assert [(each.window.name, each.rows, each.refused) for each in filled] == [
+        ("2013-W36", 5, {}),
+        ("2013-W37", 0, {"busy": 1}),
+        ("2013-W38", 0, {}),
+        ("2013-W39", 5, {}),
+    ]
+
+
+@pytest.mark.parametrize("now", ["2013-09-08T04:00Z", None])
+def test_what_is_not_over_yet_is_no_gap(now: str | None) -> None:
+    found = held(
+        counts(("2013-09-02T04:00Z", 5), ("2099-09-24T04:00Z", 5)), NOTHING_REFUSED, "week", CONTRACT
+    )
+
+    filled = with_gaps(found, NOTHING_REFUSED, "week", CONTRACT, None if now is None else pd.Timestamp(now))
+
+    assert filled == found
+
+
+def test_the_years_between_a_wrong_clock_and_the_other_rows_are_no_gap() -> None:
+    found = held(counts(("1970-01-01T04:00Z", 5), ("2013-09-02T04:00Z", 5)), NOTHING_REFUSED, "day", CONTRACT)
+
+    assert with_gaps(found, NOTHING_REFUSED, "day", CONTRACT, pd.Timestamp("2013-09-03T04:00Z")) == found
+
+
+def test_a_window_of_which_every_row_was_refused_is_held() -> None:
+    requests = refused(("2013-09-16T04:00Z", 7), reason="busy")
+    found = held(
+        counts(("2013-09-02T04:00Z", 5)),
+        pd.concat([refused(("2013-09-09T04:00Z", 7)), requests]),
+        "week",
+        CONTRACT,
+    )
+
+    assert [(each.window.name, each.rows, each.refused) for each in found] == [
+        ("2013-W36", 5, {}),
+        ("2013-W37", 0, {INVALID_ROWS: 7}),
+    ]
+
+
+def test_a_window_whose_rows_have_all_left_the_log_stays_as_it_was_measured() -> None:
+    gone = empty(WEEK, NOTHING_REFUSED)
+
+    assert not is_due(gone, measured(), "standard", "2")
+    assert not is_due(gone, measured(rows=0) | {"quality": {"refused": {"busy": 1}}}, "standard", "2")
+    assert is_due(gone, measured(rows=0), "another", "2")
 
 
 def test_an_empty_log_has_reached_nothing() -> None:
     nothing = counts().astype({"start": "datetime64[s, UTC]"})
 
-    assert reached(nothing, 10) is None
+    assert reached(nothing, NOTHING_REFUSED, 10) is None
     assert held(nothing, NOTHING_REFUSED, "week", CONTRACT) == []
 
 

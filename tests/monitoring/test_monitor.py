@@ -23,7 +23,8 @@ from monitoring.webhook import VARIABLE
 from monitoring.windows import window_of
 from takeoff import files, model, paths
 from takeoff.contract import CONTRACT_FILE, read_contract
-from takeoff.log_store import Entry, Label, open_store
+from takeoff.log_schema import INVALID_ROWS
+from takeoff.log_store import HOUR_SECONDS, Entry, Label, Refused, open_store
 from takeoff.packaging import DEFAULT_LOG, LOG_VARIABLE
 from takeoff.params import PARAMS_FILE
 from takeoff.stage import run
@@ -327,6 +328,61 @@ def test_a_few_rows_of_the_future_leave_the_day_open(project: Path, watch: Monit
 
     assert not result(DAYS[0])["window"]["complete"]
     assert "a clock is wrong" in notes("2099-06-01")
+
+
+USUAL = ["2013-01-05", "2013-01-06", "2013-01-07"]
+
+
+def refuse(day: str, rows: int) -> None:
+    """Put rows of a day that the service has refused into the log, as it does."""
+    contract = read_contract(Path())
+    noon = int(window_of(day, contract).period.start.timestamp()) + 12 * HOUR_SECONDS
+    with closing(open_store(URL, list(contract.columns), contract.hash, contract.numbers)) as store:
+        store.write_refusals([Refused(noon, noon, INVALID_ROWS, day, rows)])
+
+
+def said_of(day: str) -> list[str]:
+    return [each["text"] for each in decision()["reasons"] if each["window"] == day]
+
+
+def test_a_day_on_which_no_row_came_is_told(project: Path, watch: Monitor) -> None:
+    log(project, [*USUAL, DAYS[1]])
+
+    watch()
+
+    assert [each["name"] for each in decision()["windows"]] == [*USUAL, DAYS[0], DAYS[1]]
+    assert said_of(DAYS[0]) == [f"no row came, {MOST_ROWS} did in the windows before"]
+    assert decision()["windows"][-1]["state"] == NOT_JUDGED
+    watch()
+    assert result(DAYS[0])["rows"] == 0 and result(DAYS[0])["window"]["complete"]
+
+
+def test_days_on_which_every_row_is_refused_are_told_without_an_answer_after_them(
+    project: Path, watch: Monitor
+) -> None:
+    log(project, USUAL)
+    for day in DAYS:
+        refuse(day, MOST_ROWS)
+
+    watch()
+
+    assert decision()["state"] in ("watch", "retrain")
+    for day in DAYS[:2]:
+        assert result(day)["quality"]["refused"] == {INVALID_ROWS: MOST_ROWS}
+        assert [each.split(",")[0] for each in said_of(day)] == ["the service refused 100.00% of the rows"]
+    assert said_of(DAYS[2]) == []  # it may not be over
+
+
+def test_days_on_which_next_to_no_row_comes_are_told(project: Path, watch: Monitor) -> None:
+    log(project, USUAL)
+    for day in DAYS:
+        log(project, [day], lambda rows: rows[::30])
+
+    watch()
+
+    for day in DAYS[:2]:
+        assert ["times fewer than" in each for each in said_of(day)] == [True]
+    assert decision()["windows"][-1]["state"] == NOT_JUDGED
 
 
 def test_a_log_that_is_written_to_meanwhile_is_read_as_it_was(
