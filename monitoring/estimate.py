@@ -8,12 +8,13 @@ was off on the rows whose truth is known stands beside it. The calibration error
 none, so it is not estimated.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from monitoring.findings import Result, is_labelled
 from monitoring.scores import (
     BINS,
     RANKING,
@@ -34,6 +35,7 @@ from takeoff.contract import Contract
 from takeoff.evaluation import SLICE_RESAMPLES
 from takeoff.log_read import Chunk
 from takeoff.params import Evaluation
+from takeoff.params import Labels as LabelSettings
 
 ESTIMATED = ("roc_auc", "average_precision", "log_loss", "brier", "cost", "event_share")
 
@@ -71,12 +73,8 @@ class Estimated:
         self._mean.add(event, bins)
         self._counts.add(units(chunk.answers["window_time"], event, self._contract), cell)
 
-    def result(self, earlier: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any] | None:
-        """The part `estimated` of a window's JSON; None where there are no rows.
-
-        Args:
-            earlier: the JSON of earlier windows, the oldest first.
-        """
+    def result(self) -> dict[str, Any] | None:
+        """The part `estimated` of a window's JSON; None where there are no rows."""
         counts = self._counts.table().reshape(-1, *self._shape)
         if not counts.sum():
             return None
@@ -86,7 +84,6 @@ class Estimated:
             "metrics": self._expected(counts),
             "without_label": {"rows": int(unlabelled.sum()), "metrics": self._expected(unlabelled)},
             "on_labelled": self._on_labelled(labelled),
-            "last_known_error": last_known_error(earlier),
         }
 
     @property
@@ -148,18 +145,50 @@ class Estimated:
         }
 
 
-def last_known_error(earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """How far the estimate was off in the latest of earlier windows whose labels have come.
+def last_known_error(earlier: Sequence[Result], enough: LabelSettings) -> dict[str, Any] | None:
+    """How far the estimate was off in the latest of earlier windows of which enough labels have come.
+
+    A window with a few early labels says next to nothing, and would hide the one before it.
 
     Args:
         earlier: the JSON of windows, the oldest first.
+        enough: how many labels have to be there, as for live performance.
 
     Returns:
-        Estimated minus realised by metric, and `window`, its name; None where no labels have come.
+        Estimated minus realised by metric, and `window`, its name; None where too few labels have come.
+        Where the window had an estimate before its labels came, that one counts, against all labels; else
+        one made today of the labelled rows.
     """
     for each in reversed(earlier):
         known = (each.get("estimated") or {}).get("on_labelled")
-        if known:
-            errors = {name: found["off_by"] for name, found in known.items()}
+        if known and is_labelled(each, enough):
+            errors = {name: found["off_by"] for name, found in known.items()} | _errors_of_reported(each)
             return {**errors, "window": each["window"]["name"]}
     return None
+
+
+def reported(before: Result | None, enough: LabelSettings) -> dict[str, float] | None:
+    """By metric, what was said of a window that was over while too few of its labels had come.
+
+    Args:
+        before: the JSON of the window by an earlier run, if there is one.
+        enough: how many labels have to be there, as for live performance.
+    """
+    estimated = (before or {}).get("estimated")
+    if not before or not estimated:
+        return None
+    if is_labelled(before, enough):
+        kept: dict[str, float] | None = estimated.get("reported")
+        return kept
+    if not before["window"]["complete"]:
+        return None
+    return {name: found["value"] for name, found in (estimated["metrics"] or {}).items() if found}
+
+
+def _errors_of_reported(result: Result) -> dict[str, float]:
+    performance = result["performance"]
+    realised = {**performance["metrics"], "event_share": performance.get("event_share")}
+    said = result["estimated"].get("reported") or {}
+    return {
+        name: round(value - realised[name]["value"], 6) for name, value in said.items() if realised.get(name)
+    }

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from monitoring import drift, multivariate
-from monitoring.estimate import Estimated
+from monitoring.estimate import Estimated, last_known_error
 from monitoring.performance import Labels, Performance
 from monitoring.profiles import WindowProfile
 from monitoring.quality import Known, Quality
@@ -136,7 +136,7 @@ class Gathering:
             "multivariate": self._multivariate(),
             "labels": labels,
             "performance": self._performance.result(),
-            "estimated": self._estimated.result(earlier),
+            "estimated": self._estimate(earlier),
             "quality": self._quality.result(refused, labels),
             "shadow": self._shadow.result(),
         }
@@ -161,6 +161,10 @@ class Gathering:
             "reference": self._standard.describe(),
             "notes": notes,
         }
+
+    def _estimate(self, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+        found, enough = self._estimated.result(), self._standard.params.monitoring.labels
+        return found and {**found, "last_known_error": last_known_error(earlier, enough)}
 
     def _drift(self) -> dict[str, Any] | None:
         standard = self._standard

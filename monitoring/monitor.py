@@ -57,7 +57,7 @@ def main() -> None:
         due = survey.due(log, wanted, stored, against, options.evidently)
         with Drawer(float(against.card["decision"]["threshold"])) as drawer:
             survey.measure(due, log, stored, against, drawer if options.evidently else None)
-            results = survey.complete(stored, log)
+            results = survey.complete(stored, log, params.monitoring.labels)
             problems += drawer.finish()
         before = _previous()
         decision = decide(results, params.monitoring, against.version, _now(), before)

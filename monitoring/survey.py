@@ -17,6 +17,7 @@ from takeoff import files, paths
 from takeoff.contract import Contract
 from takeoff.log_changes import count_by_time, count_refusals
 from takeoff.log_read import Chunk, read_chunks
+from takeoff.params import Labels
 from takeoff.split import Period
 
 if TYPE_CHECKING:
@@ -104,8 +105,10 @@ def measure(
     """
     if not wanted:
         return
+    from monitoring.estimate import reported
+
     total = sum(each.rows for each in wanted)
-    most = against.params.monitoring.evidently_rows
+    most, labels = against.params.monitoring.evidently_rows, against.params.monitoring.labels
     if drawer and total:
         drawer.start()
     with tqdm(total=total, unit=" rows", unit_scale=True, desc="Measuring", disable=None) as bar:
@@ -121,17 +124,24 @@ def measure(
                     "last_seq": held.last_seq,
                     "rows": held.rows,
                 }
+                if result["estimated"]:
+                    result["estimated"]["reported"] = reported(stored.get(name), labels)
                 files.write_json(paths.WINDOWS / f"{name}.json", result)
                 stored[name] = result
                 if drawer and gathered.rows:
                     drawer.draw(result["window"], gathered.sample.rows())
 
 
-def complete(stored: Stored, log: Log) -> list[Result]:
+def complete(stored: Stored, log: Log, labels: Labels) -> list[Result]:
     """All results, the oldest first, with what later windows have changed about them.
 
     A window is over once later rows are in the log, and the error of the last estimate is known once its
     labels are: neither needs the window's own rows.
+
+    Args:
+        stored: results of this run and of earlier ones.
+        log: what there is.
+        labels: how many have to be there for an error to be known.
     """
     from monitoring.estimate import last_known_error
 
@@ -143,7 +153,8 @@ def complete(stored: Stored, log: Log) -> list[Result]:
         now = {**window, "complete": is_gone or _is_complete(pd.Timestamp(window["end"]), log)}
         if estimated:
             period = Period(pd.Timestamp(window["start"]), pd.Timestamp(window["end"]))
-            error = last_known_error(_before(period, [each for each in results if _is_like(each, result)]))
+            alike = [each for each in results if _is_like(each, result)]
+            error = last_known_error(_before(period, alike), labels)
             estimated = {**estimated, "last_known_error": error}
         updated = {**result, "window": now, "estimated": estimated}
         if updated != result:

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.estimate import Estimated, last_known_error
+from monitoring.estimate import Estimated, last_known_error, reported
 from monitoring.performance import Performance
 from takeoff import value
-from takeoff.contract import Contract
+from takeoff.contract import Contract, read_contract
 from takeoff.log_read import Chunk
-from takeoff.params import Params
+from takeoff.params import Params, read_params
 from takeoff.training import Trained
+from tests.conftest import PROJECT
 from tests.monitoring.chunks import THRESHOLD, Live, chunk, flat, labelled_as, live, pieces, take
+from tests.monitoring.results import estimate, result, without_labels
 
 SEED = 2013
 
@@ -172,18 +174,48 @@ def test_no_rows_are_no_estimate(contract: Contract, small_params: Params) -> No
     assert estimate.notes
 
 
-def earlier(name: str, off_by: float | None) -> dict[str, Any]:
+ENOUGH = read_params(PROJECT, read_contract(PROJECT)).monitoring.labels
+
+
+def earlier(name: str, off_by: float | None, **changes: Any) -> dict[str, Any]:
     known = None if off_by is None else {"cost": {"estimated": 2.0, "realised": 1.0, "off_by": off_by}}
-    return {"window": {"name": name}, "estimated": {"on_labelled": known}}
+    return result({"window": {"name": name}, "estimated": {"on_labelled": known}, **changes})
 
 
 def test_the_last_known_error_is_of_the_latest_window_with_labels() -> None:
     windows = [earlier("2013-07", 1.0), earlier("2013-08", 2.0), earlier("2013-09", None)]
-    assert last_known_error([*windows, {"window": {"name": "2013-10"}, "estimated": None}]) == {
-        "cost": 2.0,
-        "window": "2013-08",
-    }
+    assert last_known_error([*windows, result(estimated=None)], ENOUGH) == {"cost": 2.0, "window": "2013-08"}
+
+
+@pytest.mark.parametrize("few", [{"rows": ENOUGH.rows - 1}, {"share": ENOUGH.share - 0.01}])
+def test_a_window_with_a_few_early_labels_hides_no_known_error(few: dict[str, float]) -> None:
+    windows = [earlier("2013-07", 1.0), earlier("2013-08", 900.0, labels=few)]
+    assert last_known_error(windows, ENOUGH) == {"cost": 1.0, "window": "2013-07"}
 
 
 def test_without_earlier_labels_no_error_is_known() -> None:
-    assert last_known_error([earlier("2013-07", None)]) is None
+    assert last_known_error([earlier("2013-07", None)], ENOUGH) is None
+
+
+def test_what_was_said_before_the_labels_came_is_held_against_them() -> None:
+    before = result(without_labels(metrics={"cost": estimate(10_000, 1), "roc_auc": None}))
+    said = reported(before, ENOUGH)
+    windows = [earlier("2013-07", 1.0, estimated={"reported": said})]
+    realised = windows[0]["performance"]["metrics"]["cost"]["value"]
+
+    windows[0]["estimated"]["on_labelled"] = {"cost": {"off_by": 1.0}, "brier": {"off_by": 0.1}}
+
+    assert said == {"cost": 10_000}
+    assert last_known_error(windows, ENOUGH) == {"cost": 10_000 - realised, "brier": 0.1, "window": "2013-07"}
+
+
+def test_what_was_said_is_kept_once_the_labels_have_come() -> None:
+    assert reported(result({"estimated": {"reported": {"cost": 7.0}}}), ENOUGH) == {"cost": 7.0}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [None, result(estimated=None), result(without_labels(metrics={}), {"window": {"complete": False}})],
+)
+def test_nothing_was_said_of_a_window_that_was_not_measured_or_not_over(before: Any) -> None:
+    assert reported(before, ENOUGH) is None
