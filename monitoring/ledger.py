@@ -100,7 +100,8 @@ def reached(counts: pd.DataFrame, refused: pd.DataFrame, rows: int) -> pd.Timest
 
     The newest row itself may be dated by a clock that is wrong, and would end every window. Where rows are
     asked about at about their own time, the service's clock bears single ones out: else the windows of a
-    caller that has all but gone would never be over.
+    caller that has all but gone would never be over. It is never later than the newest answer, and rows that
+    are dated long after they were answered don't count, however many: their clock is wrong.
 
     Args:
         counts: see `takeoff.log_changes.count_by_time`.
@@ -108,6 +109,7 @@ def reached(counts: pd.DataFrame, refused: pd.DataFrame, rows: int) -> pd.Timest
         rows: that are enough, whatever any clock says.
     """
     timed = _timed(counts, refused)
+    timed = timed[~_is_ahead(timed["start"], timed["asked"])]
     if timed.empty:
         return None
     latest = timed.sort_values("start", ascending=False)
@@ -115,7 +117,13 @@ def reached(counts: pd.DataFrame, refused: pd.DataFrame, rows: int) -> pd.Timest
     enough = min(rows, int(upto.iloc[-1]))
     by_rows = latest["start"][upto >= enough].iloc[0]
     by_clock = _borne_out(timed)
-    return pd.Timestamp(by_rows if by_clock is None else max(by_rows, by_clock))
+    found = by_rows if by_clock is None else max(by_rows, by_clock)
+    return pd.Timestamp(min(found, timed["asked"].max()))
+
+
+def ahead(counts: pd.DataFrame) -> int:
+    """Rows that are dated later than `LEAD` after they were answered: their clock is wrong."""
+    return int(counts["rows"][_is_ahead(counts["start"], _instants(counts["last_answer"]))].sum())
 
 
 def read_results(folder: Path) -> tuple[Stored, list[str]]:
@@ -199,8 +207,15 @@ def _timed(counts: pd.DataFrame, refused: pd.DataFrame) -> pd.DataFrame:
     )
     columns = ["start", "rows", "last_seq", "last_answer"]
     timed = pd.concat([counts[columns], of_rows.reindex(columns=columns)], ignore_index=True)
-    asked = pd.to_datetime(timed["last_answer"], unit="s", utc=True)
-    return timed.assign(asked=asked).dropna(subset="start")
+    return timed.assign(asked=_instants(timed["last_answer"])).dropna(subset="start")
+
+
+def _instants(seconds: pd.Series) -> pd.Series:
+    return pd.to_datetime(seconds, unit="s", utc=True)
+
+
+def _is_ahead(start: pd.Series, asked: pd.Series) -> pd.Series:
+    return start > asked + LEAD
 
 
 def _borne_out(timed: pd.DataFrame) -> pd.Timestamp | None:

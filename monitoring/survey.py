@@ -27,6 +27,10 @@ MOST_SAMPLED = 500_000  # rows that are kept of all windows at once, some 100 MB
 OUTSIDE = (
     "{:,} rows are dated before 1900, after 2199, or not at all, and are in no window: a clock is wrong."
 )
+AHEAD = (
+    "{:,} rows are dated more than {:,} days after they were answered: a clock is wrong. They are in the "
+    "windows of their own time, but end none."
+)
 LATE = (
     "Only these few rows of the log are dated as late as this, so the window may not be over. Unless there "
     "is little traffic, a clock is wrong."
@@ -61,7 +65,9 @@ def look(url: str, kind: Kind, against: Standard) -> Log:
     counts, refused, contract = count_by_time(url), count_refusals(url), against.contract
     lost = ledger.outside(counts, contract)
     unknown = unknown_versions(against, sorted(counts["model_version"].unique()))
+    early = ledger.ahead(counts)
     notes = [OUTSIDE.format(lost)] if lost else []
+    notes += [AHEAD.format(early, ledger.LEAD.days)] if early else []
     notes += [
         f"Version {each} gave answers, but the registry does not know it: was the service made from another "
         "project, or is MLFLOW_TRACKING_URI another one?"

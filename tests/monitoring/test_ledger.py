@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.ledger import Held, batches, empty, held, is_due, outside, reached, read_results, with_gaps
+from monitoring.ledger import (
+    Held,
+    ahead,
+    batches,
+    empty,
+    held,
+    is_due,
+    outside,
+    reached,
+    read_results,
+    with_gaps,
+)
 from monitoring.windows import window_of
 from takeoff import files
 from takeoff.contract import read_contract
@@ -129,7 +140,8 @@ def test_a_few_rows_of_a_wrong_clock_do_not_move_the_instant_that_the_log_has_re
     many, few = ("2013-09-02T04:00Z", 1000), ("2099-01-01T00:00Z", 9)
 
     assert reached(counts(many, few), NOTHING_REFUSED, 10) == pd.Timestamp("2013-09-02T04:00Z")
-    assert reached(counts(many, few), NOTHING_REFUSED, 9) == pd.Timestamp("2099-01-01T00:00Z")
+    late = counts(many, few, last_answer=seconds("2099-01-01"))
+    assert reached(late, NOTHING_REFUSED, 9) == pd.Timestamp("2099-01-01T00:00Z")
     assert reached(counts(("2013-09-02T04:00Z", 3)), NOTHING_REFUSED, 10) == pd.Timestamp("2013-09-02T04:00Z")
 
 
@@ -162,6 +174,23 @@ def test_a_single_row_counts_where_the_services_clock_bears_it_out() -> None:
 
     assert live == pd.Timestamp("2013-09-09T04:00Z")  # when it was answered: before its own time
     assert again == pd.Timestamp(at[0])  # in rows long past, any of them may be dated wrongly
+
+
+def test_rows_dated_long_after_their_answers_move_nothing_however_many_they_are() -> None:
+    rows = counts(("2013-09-02T04:00Z", 1000), ("2099-01-01T00:00Z", 9000))
+
+    assert reached(rows, NOTHING_REFUSED, 10) == pd.Timestamp("2013-09-02T04:00Z")
+    assert reached(rows[1:], NOTHING_REFUSED, 10) is None
+    assert (ahead(rows), ahead(rows[:1])) == (9000, 0)
+
+
+def test_no_log_has_reached_more_than_its_newest_answer() -> None:
+    rows = counts(("2013-09-02T04:00Z", 1000), ("2013-09-12T04:00Z", 9000))
+    answered = "2013-09-02T02:00Z"
+
+    found = reached(rows.assign(last_answer=seconds(answered)), NOTHING_REFUSED, 10)
+
+    assert found == pd.Timestamp(answered)
 
 
 def test_one_row_of_today_does_not_end_the_windows_of_a_replay() -> None:

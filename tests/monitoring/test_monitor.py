@@ -310,7 +310,11 @@ def test_a_version_that_the_registry_does_not_know_is_named(
 def test_rows_of_wrong_clocks_make_windows_of_their_own_and_end_no_other(
     project: Path, watch: Monitor
 ) -> None:
-    first = log(project, DAYS[:1])
+    def half_labelled(rows: pd.DataFrame) -> pd.DataFrame:
+        target = read_contract(Path()).target.column
+        return rows.assign(**{target: rows[target].where(rows.index % 2 == 0)})
+
+    first = log(project, DAYS[:1], half_labelled)
     log(project, DAYS[1:2], row_time=pd.Timestamp("2099-06-01T12:00Z").timestamp(), time=first[0].time - 1e6)
     log(project, DAYS[2:], lambda rows: rows[:5], row_time=-1e10)
 
@@ -318,6 +322,10 @@ def test_rows_of_wrong_clocks_make_windows_of_their_own_and_end_no_other(
 
     assert [each["name"] for each in decision()["windows"]] == [DAYS[0], "2099-06-01"]
     assert any("5 rows are dated before 1900" in each for each in decision()["notes"])
+    assert any(f"{MOST_ROWS} rows are dated more than" in each for each in decision()["notes"])
+    first_day = result(DAYS[0])
+    assert not first_day["window"]["complete"]
+    assert first_day["rows"] - first_day["labels"]["rows"] > first_day["labels"]["never"]  # some may come
 
 
 def test_a_few_rows_of_the_future_leave_the_day_open(project: Path, watch: Monitor) -> None:
