@@ -54,7 +54,7 @@ class Labels:
         # Rows by steps of the hours until the truth was known, and, without it, until `as_of`.
         self._lags = np.zeros(1, dtype="int64")
         self._waits = np.zeros(1, dtype="int64")
-        self._rows = self._labelled = 0
+        self._rows = self._labelled = self._early = 0
 
     def add(self, chunk: Chunk) -> None:
         """Take in the answers of some rows."""
@@ -64,6 +64,7 @@ class Labels:
         self._labelled += int(labelled.sum())
         known, asked = answers["known_at"], answers["window_time"]
         timed = labelled & known.notna().to_numpy()
+        self._early += int((known[timed] < asked[timed]).sum())
         self._lags = _added(self._lags, _count_hours(known[timed] - asked[timed]))
         if self._as_of is not None:
             self._waits = _added(self._waits, _count_hours(self._as_of - asked[~labelled]))
@@ -87,11 +88,19 @@ class Labels:
     @property
     def notes(self) -> list[str]:
         """What is missing, and why."""
+        notes = []
+        if self._early:
+            notes.append(
+                f"{self._early:,} labels were known before the time of their row: a clock is wrong, or what "
+                "was to be predicted had happened when it was asked about, and may stand in the row."
+            )
         if self._rows and not self._labelled:
-            return ["No label has come yet for any row of this window: live performance is not known."]
+            notes.append("No label has come yet for any row of this window: live performance is not known.")
         if self._labelled and not self._lags.any():
-            return ["The labels came without the time at which the truth was known: their lag is not known."]
-        return []
+            notes.append(
+                "The labels came without the time at which the truth was known: their lag is not known."
+            )
+        return notes
 
     def _lag(self, share: float) -> float:
         upto = np.cumsum(self._lags)

@@ -15,7 +15,7 @@ from monitoring.standard import Standard, unknown_versions
 from monitoring.windows import Kind, Window, place
 from takeoff import files, paths
 from takeoff.contract import Contract
-from takeoff.log_changes import count_by_time, count_refusals
+from takeoff.log_changes import count_by_time, count_labels, count_refusals
 from takeoff.log_read import Chunk, read_chunks
 from takeoff.params import Labels
 from takeoff.split import Period
@@ -30,6 +30,10 @@ OUTSIDE = (
 AHEAD = (
     "{:,} rows are dated more than {:,} days after they were answered: a clock is wrong. They are in the "
     "windows of their own time, but end none."
+)
+ORPHANS = (
+    "{:,} labels are of predictions that are not in the log, so they count nowhere: the predictions are "
+    "still to come, have left the log by their age, or whoever sends labels has wrong ids."
 )
 LATE = (
     "Only these few rows of the log are dated as late as this, so the window may not be over. Unless there "
@@ -62,11 +66,14 @@ def look(url: str, kind: Kind, against: Standard) -> Log:
     Raises:
         TakeoffError: there is no log that can be read.
     """
+    labels = count_labels(url)  # before the others, since a label that comes meanwhile would seem to be lost
     counts, refused, contract = count_by_time(url), count_refusals(url), against.contract
     lost = ledger.outside(counts, contract)
     unknown = unknown_versions(against, sorted(counts["model_version"].unique()))
     early = ledger.ahead(counts)
     notes = [OUTSIDE.format(lost)] if lost else []
+    orphans = labels - int(counts["labels"].sum())
+    notes += [ORPHANS.format(orphans)] if orphans > 0 else []
     notes += [AHEAD.format(early, ledger.LEAD.days)] if early else []
     notes += [
         f"Version {each} gave answers, but the registry does not know it: was the service made from another "

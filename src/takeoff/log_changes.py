@@ -52,6 +52,18 @@ def count_by_time(url: str) -> pd.DataFrame:
     return pd.concat([starts, counted.astype(kinds)], axis=1)
 
 
+def count_labels(url: str) -> int:
+    """All labels in the log, those among them whose prediction is not there: not yet, or no more.
+
+    Raises:
+        StoreUnavailable: the database cannot be used now.
+        TakeoffError: there is no log, or it is of a newer version of this project.
+    """
+    with closing(open_reader(url)) as reader:
+        [(labels,)] = reader.query("SELECT count(*) FROM labels")
+        return int(labels)
+
+
 def count_refusals(url: str) -> pd.DataFrame:
     """What the service refused in each hour of the rows' own time, or of the request where none is known.
 

@@ -193,6 +193,18 @@ def test_a_label_that_comes_late_has_only_its_own_window_measured_again(
     assert result(DAYS[1])["labels"]["rows"] == 9
 
 
+def test_labels_without_a_prediction_are_told(project: Path, watch: Monitor) -> None:
+    contract = read_contract(project)
+    entries = log(project, DAYS[:1])
+    with closing(open_store(URL, list(contract.columns), contract.hash, contract.numbers)) as store:
+        strange = ["ffffffff" + each.id[8:] for each in entries[:7]]
+        store.insert(labels=[Label(each, contract.target.classes[0], 1.0) for each in strange])
+
+    watch()
+
+    assert any("7 labels are of predictions that are not in the log" in each for each in decision()["notes"])
+
+
 def test_a_window_that_was_asked_for_is_the_only_one_measured(project: Path, watch: Monitor) -> None:
     log(project)
 

@@ -313,6 +313,21 @@ def test_no_rows_are_neither_performance_nor_labels(contract: Contract, small_pa
     assert Labels(contract).result() is None
 
 
+def test_labels_that_were_known_before_their_row_are_told(here: Live, contract: Contract) -> None:
+    answers = here.chunk.answers
+    asked, came = answers["window_time"], answers["known_at"].copy()
+    early = np.flatnonzero(came.notna())[:3]
+    came.iloc[early] = asked.iloc[early] - pd.Timedelta(seconds=1)
+    came.iloc[early[0]] = asked.iloc[early[0]]  # at once is not before
+    labels, sound = Labels(contract), Labels(contract)
+
+    sound.add(here.chunk)
+    labels.add(here.chunk._replace(answers=answers.assign(known_at=came)))
+
+    assert sound.notes == []
+    assert [note.split(" were known before")[0] for note in labels.notes] == ["2 labels"]
+
+
 def test_coverage_and_lag_are_those_of_the_rows(here: Live, contract: Contract) -> None:
     known = here.rows[contract.target.column].notna()
     asked, came = here.rows[contract.time.column], here.rows[contract.target.known_at]
