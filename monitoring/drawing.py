@@ -7,7 +7,9 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout, suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,38 +21,52 @@ import pandas as pd
 from takeoff import files, paths
 from takeoff.errors import TakeoffError
 
+COMMAND = (sys.executable, "-m", "monitoring.drawing")
+PATIENCE_SECONDS = 600.0  # without an answer: a report takes seconds, on a busy machine a minute
+POLL_SECONDS = 1.0
+ENDED = "the process that draws has ended before"
+HUNG = "the process that draws did not answer for {:,.0f} s and was ended; the next run tries it again"
 UNEXPECTED = "Evidently failed with {}; `python -m monitoring.monitor --window {}` tries it again"
 
 
 class Drawer:
-    """Draws what it is given while its owner goes on. To be used as a context."""
+    """Draws what it is given while its owner goes on. To be used as a context.
+
+    Neither waits for the other, however much there is to draw: jobs are written by a thread, and answers go
+    to a file.
+    """
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
         self._process: subprocess.Popen[str] | None = None
         self._asked: list[str] = []
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="drawing")
 
     def __enter__(self) -> "Drawer":
         self._folder = tempfile.TemporaryDirectory(prefix="takeoff-monitor-")
+        self._answers = Path(self._folder.name) / "answers"
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         if self._process:
             if kind:
                 self._process.kill()
-            self._process.communicate()
+            self._writer.submit(self._end_jobs)
+            self._process.wait()
+        self._writer.shutdown()
         self._folder.cleanup()
 
     def start(self) -> None:
         """Let the process load Evidently while its first window is still being measured."""
         if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "monitoring.drawing"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # warnings of a library that nobody can act on
-                text=True,
-            )
+            with self._answers.open("wb") as answers:
+                self._process = subprocess.Popen(
+                    COMMAND,
+                    stdin=subprocess.PIPE,
+                    stdout=answers,
+                    stderr=subprocess.DEVNULL,  # warnings of a library that nobody can act on
+                    text=True,
+                )
 
     def draw(self, window: Mapping[str, Any], rows: pd.DataFrame) -> None:
         """Ask for the report of a window.
@@ -67,27 +83,49 @@ class Drawer:
         job = {"name": window["name"], "end": window["end"], "rows": str(file), "threshold": self._threshold}
         self._asked.append(window["name"])
         self.start()
-        assert self._process is not None
-        stream = self._process.stdin
-        assert stream is not None
-        with suppress(BrokenPipeError):  # it has ended; `finish` says which windows have no report
-            stream.write(json.dumps(job) + "\n")
-            stream.flush()
+        self._writer.submit(self._write, json.dumps(job) + "\n")
 
     def finish(self) -> list[str]:
-        """Wait for all reports.
+        """Wait for all reports, but not for one that never comes.
 
         Returns:
             What went wrong, a line for each window that has no new report.
         """
         if self._process is None:
             return []
-        said, _ = self._process.communicate()
-        problems = dict.fromkeys(self._asked, "the process that draws has ended before")
-        for line in said.splitlines():
-            answer = json.loads(line)
-            problems[answer["name"]] = answer["problem"]
+        self._writer.submit(self._end_jobs)
+        why_not = ENDED if self._has_ended(self._process) else HUNG.format(PATIENCE_SECONDS)
+        problems = dict.fromkeys(self._asked, why_not)
+        for line in self._answers.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):  # else it was cut off
+                answer = json.loads(line)
+                problems[answer["name"]] = answer["problem"]
         return [f"No Evidently report of {name}: {why}" for name, why in problems.items() if why]
+
+    def _has_ended(self, process: "subprocess.Popen[str]") -> bool:
+        """Whether it came to an end by itself; one that answers no more is killed."""
+        size, since = 0, time.monotonic()
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(min(POLL_SECONDS, PATIENCE_SECONDS))
+                return True
+            if (grown := self._answers.stat().st_size) > size:
+                size, since = grown, time.monotonic()
+            elif time.monotonic() - since > PATIENCE_SECONDS:
+                process.kill()
+                process.wait()
+                return False
+
+    def _write(self, line: str) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended; `finish` says which windows have no report
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+
+    def _end_jobs(self) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
 
 
 def main() -> None:

@@ -1,0 +1,89 @@
+"""The process that draws: however much it is given and however it fails, the monitor goes on."""
+
+import sys
+import threading
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from monitoring import drawing
+from monitoring.drawing import Drawer
+
+WINDOWS = 700  # whose jobs are more than a pipe holds, as are the answers to a tenth of them
+PATIENCE_SECONDS = 120
+ROWS = pd.DataFrame({"a": [1.0]})
+# Stand-ins that read jobs and answer as the real process does, but draw nothing.
+TALKS_MUCH = """
+import json, sys
+for line in sys.stdin:
+    print(json.dumps({"name": json.loads(line)["name"], "problem": "no " * 2000}), flush=True)
+"""
+STOPS_ANSWERING = """
+import json, sys, time
+print(json.dumps({"name": json.loads(sys.stdin.readline())["name"], "problem": None}), flush=True)
+time.sleep(3600)
+"""
+ENDS_IN_THE_MIDDLE = """
+import json, sys
+print(json.dumps({"name": json.loads(sys.stdin.readline())["name"], "problem": None}), flush=True)
+sys.stdout.write('{"name": "2')
+"""
+
+
+def drawn(windows: int) -> list[str]:
+    """What the drawer says of so many windows; fails where it never comes to an end."""
+    found: list[str] = []
+
+    def draw() -> None:
+        with Drawer(0.5) as drawer:
+            for number in range(windows):
+                drawer.draw({"name": f"{number}", "end": "2013-09-02"}, ROWS)
+            found.extend(drawer.finish())
+
+    thread = threading.Thread(target=draw, daemon=True)
+    thread.start()
+    thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive(), "it waits for ever"
+    return found
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts another program in the place of the one that draws."""
+    return lambda code: monkeypatch.setattr(drawing, "COMMAND", (sys.executable, "-c", code))
+
+
+def test_more_windows_than_pipes_hold_are_all_drawn(process: Callable[[str], None]) -> None:
+    process(TALKS_MUCH)
+
+    said = drawn(WINDOWS)
+
+    assert [each.split(":")[0] for each in said] == [f"No Evidently report of {i}" for i in range(WINDOWS)]
+
+
+def test_one_that_answers_no_more_is_ended_and_named(
+    process: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "PATIENCE_SECONDS", 0.5)
+    process(STOPS_ANSWERING)
+
+    said = drawn(WINDOWS)
+
+    assert len(said) == WINDOWS - 1  # the first was drawn
+    assert all("did not answer" in each for each in said)
+
+
+def test_one_that_ended_in_the_middle_of_an_answer_is_named(process: Callable[[str], None]) -> None:
+    process(ENDS_IN_THE_MIDDLE)
+
+    assert drawn(3) == [f"No Evidently report of {i}: {drawing.ENDED}" for i in (1, 2)]
+
+
+def test_an_error_meanwhile_ends_the_process_at_once(process: Callable[[str], None]) -> None:
+    process("import time; time.sleep(3600)")
+
+    with pytest.raises(ZeroDivisionError), Drawer(0.5) as drawer:
+        for number in range(WINDOWS):
+            drawer.draw({"name": f"{number}", "end": "2013-09-02"}, ROWS)
+        raise ZeroDivisionError
