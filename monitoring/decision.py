@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from monitoring import findings
-from monitoring.findings import USUAL_WINDOWS, Reason, Result, number
+from monitoring.findings import Reason, Result, number
 from takeoff.params import Monitoring
 
 State = Literal["healthy", "watch", "retrain"]
 
 NOT_JUDGED = "not judged"
 EXIT_CODES: dict[State, int] = {"healthy": 0, "watch": 0, "retrain": 3}
-# A window in which another version gave more than the rest of the answers says little about the champion.
-CHAMPIONS_SHARE = 0.9
 
 
 class Judgement(NamedTuple):
@@ -138,7 +136,7 @@ def why_not_judged(result: Result, settings: Monitoring, champion: str | None) -
         return f"{result['rows']:,} rows, fewer than {settings.rows:,}"
     if champion is not None:
         share = result["model_versions"].get(champion, 0) / result["rows"]
-        if share < CHAMPIONS_SHARE:
+        if share < settings.decision.champions_share:
             return f"version {champion} gave {share:.0%} of the answers"
     return None
 
@@ -153,7 +151,7 @@ def _judged(windows: Sequence[Result], barred: Sequence[str | None], settings: M
     usual: list[int] = []  # a window without enough rows is none, however long it lasts
     for each, bar in zip(windows, barred, strict=True):
         is_over, is_thin = each["window"]["complete"], _is_thin(each, settings)
-        before = usual[-USUAL_WINDOWS:]
+        before = usual[-settings.quality.usual_windows :]
         if bar is None:
             judged.append(_Judged(each, judge_window(each, settings, before), True))
         elif is_over and is_thin and (found := judge_thin_window(each, settings, before)):

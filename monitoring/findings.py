@@ -16,8 +16,6 @@ About = Literal[
 Result = Mapping[str, Any]
 Estimate = Mapping[str, float]
 
-USUAL_WINDOWS = 3  # before one, for its number of rows to be usual or not
-
 ORDER: tuple[About, ...] = (
     "performance",
     "estimate",
@@ -180,7 +178,7 @@ def of_traffic(result: Result, before: Sequence[int], settings: Quality) -> list
         before: rows that came in the usual windows of the same kind before it; too few of them say nothing.
         settings: levels.
     """
-    if len(before) < USUAL_WINDOWS:
+    if len(before) < settings.usual_windows:
         return []
     usual, rows = statistics.median(before), asked_rows(result)
     times = max(rows / usual, usual / max(rows, 1))

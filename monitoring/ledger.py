@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from monitoring.decision import CHAMPIONS_SHARE
 from monitoring.windows import NO_WINDOW, Kind, Window, place, windows_between
 from takeoff import files
 from takeoff.contract import Contract
@@ -143,7 +142,13 @@ def read_results(folder: Path) -> tuple[Stored, list[str]]:
     return found, problems
 
 
-def is_due(now: Held, before: Mapping[str, Any] | None, standard: str, version: str | None) -> bool:
+def is_due(
+    now: Held,
+    before: Mapping[str, Any] | None,
+    standard: str,
+    version: str | None,
+    champions_share: float,
+) -> bool:
     """Whether a window has to be measured.
 
     Not if nothing has changed; nor if it is history: its rows are leaving the log by their age, or most of
@@ -154,6 +159,7 @@ def is_due(now: Held, before: Mapping[str, Any] | None, standard: str, version: 
         before: the window's JSON of an earlier run, if there is one.
         standard: digest of what windows are measured against.
         version: of the champion.
+        champions_share: of the answers, from which on a window is the champion's.
     """
     if before is None:
         return True
@@ -168,7 +174,7 @@ def is_due(now: Held, before: Mapping[str, Any] | None, standard: str, version: 
     if now.rows < known["rows"]:
         return False
     share = now.versions.get(version or "", 0) / max(now.rows, 1)
-    was_others = before["reference"]["model_version"] != version and share < CHAMPIONS_SHARE
+    was_others = before["reference"]["model_version"] != version and share < champions_share
     return not (was_others and now.rows == known["rows"])
 
 

@@ -88,7 +88,7 @@ class Gathering:
         self._labels = Labels(contract, now)
         self._performance = Performance(contract, params.evaluation, params.seed, promised, standard.rule)
         self._estimated = Estimated(contract, params.evaluation, params.seed)
-        self._quality = Quality(contract, window.period, known)
+        self._quality = Quality(contract, window.period, params.monitoring.quality.share_rows, known)
         self._shadow = Shadow(contract, params.evaluation, params.seed, standard.thresholds)
         self._profile = WindowProfile(standard.reference) if standard.reference else None
         self.sample = Sample(params.monitoring.evidently_rows, params.seed, contract)

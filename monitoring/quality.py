@@ -21,7 +21,6 @@ from takeoff.contract import Contract
 from takeoff.log_read import Chunk
 from takeoff.split import Period
 
-LEAST_ROWS = 300  # of a share that is judged: of fewer rows nothing can be said
 MOST_TEXTS = 10_000  # different texts of a column that are remembered
 EXAMPLES = 3
 # Rules of the contract that say nothing about a window of production.
@@ -58,11 +57,14 @@ class Quality:
     Args:
         contract: what a row is.
         period: of the window.
+        share_rows: fewest rows of a share that is judged.
         known: what earlier windows of the same contract have found out; is added to.
     """
 
-    def __init__(self, contract: Contract, period: Period, known: Known | None = None) -> None:
-        self._contract = contract
+    def __init__(
+        self, contract: Contract, period: Period, share_rows: int, known: Known | None = None
+    ) -> None:
+        self._contract, self._share_rows = contract, share_rows
         known = known or Known()
         rules = derive(contract, period)
         self._left_out = {rule.name: LEFT_OUT[rule.kind] for rule in rules if rule.kind in LEFT_OUT}
@@ -101,7 +103,7 @@ class Quality:
         """
         if not self._rows and not refused:
             return None
-        found = [each for column in self._columns.values() for each in column.result()]
+        found = [each for column in self._columns.values() for each in column.result(self._share_rows)]
         found += [self._unlabelled_result(labels), *self._class_share_results()]
         return {
             "rules": found,
@@ -114,15 +116,16 @@ class Quality:
     @property
     def notes(self) -> list[str]:
         """What is missing, and why."""
-        if self._rows < LEAST_ROWS:
-            return [f"The window has {self._rows:,} rows: shares are judged from {LEAST_ROWS} rows on."]
+        if self._rows < self._share_rows:
+            return [f"The window has {self._rows:,} rows: shares are judged from {self._share_rows} rows on."]
         return []
 
     def _unlabelled_result(self, labels: Mapping[str, Any] | None) -> dict[str, Any]:
         rule = self._unlabelled
         if labels is None or labels["never"] is None:
             return _result(rule, "not checked: nothing says which labels are still to come", 0, None)
-        return _share_result(rule, labels["never"], labels["rows"] + labels["never"], "without a label")
+        rows = labels["rows"] + labels["never"]
+        return _share_result(rule, labels["never"], rows, "without a label", self._share_rows)
 
     def _class_share_results(self) -> list[dict[str, Any]]:
         labelled = int(self._by_class.sum())
@@ -131,7 +134,8 @@ class Quality:
             (name,) = rule.arguments["value_set"]
             count = int(self._by_class[self._contract.target.classes.index(name)])
             measured = f"{count:,} of {labelled:,} rows ({count / max(labelled, 1):.2%})"
-            passed = count >= rule.arguments["mostly"] * labelled if labelled >= LEAST_ROWS else None
+            is_enough = labelled >= self._share_rows
+            passed = count >= rule.arguments["mostly"] * labelled if is_enough else None
             results.append(_result(rule, measured, 0, passed) | {"rule": rule.name.removeprefix("window.")})
         return results
 
@@ -167,13 +171,13 @@ class _Numbers:
         if missing and self._never_missing:
             self._check(values, broken)
 
-    def result(self) -> list[dict[str, Any]]:
-        """What came of each rule."""
+    def result(self, share_rows: int) -> list[dict[str, Any]]:
+        """What came of each rule; shares of fewer than `share_rows` rows are not judged."""
         spread = "no values" if self._missing == self._rows else " to ".join(map(show, self._seen))
         results = []
         for rule in self._rules:
             if rule.kind == "missing":
-                results.append(_missing_result(rule, self._missing, self._rows))
+                results.append(_missing_result(rule, self._missing, self._rows, share_rows))
             else:
                 measured = spread if rule.kind == "bounds" else DTYPE_NAMES[rule.dtype or "number"]
                 results.append(_row_result(rule, measured, self._failing, self._examples, self._rows))
@@ -232,14 +236,14 @@ class _Texts:
                 _count(outcome.rule.name, outcome.failing, outcome.examples, self._failing, self._examples)
                 broken[outcome.positions] = True
 
-    def result(self) -> list[dict[str, Any]]:
-        """What came of each rule."""
+    def result(self, share_rows: int) -> list[dict[str, Any]]:
+        """What came of each rule; shares of fewer than `share_rows` rows are not judged."""
         more = "at least " if len(self._seen) >= MOST_TEXTS else ""
         different = f"{more}{len(self._seen):,} different values" if self._seen else "no values"
         results = []
         for rule in self._rules:
             if rule.kind == "missing":
-                results.append(_missing_result(rule, self._missing, self._rows))
+                results.append(_missing_result(rule, self._missing, self._rows, share_rows))
             else:
                 measured = DTYPE_NAMES["category"] if rule.kind == "type" else different
                 results.append(_row_result(rule, measured, self._failing, self._examples, self._rows))
@@ -283,17 +287,17 @@ def _row_result(
     return _result(rule, measured, count, None if rows == 0 else count == 0)
 
 
-def _missing_result(rule: Rule, missing: int, rows: int) -> dict[str, Any]:
+def _missing_result(rule: Rule, missing: int, rows: int, share_rows: int) -> dict[str, Any]:
     if rule.finds_rows:  # never missing: one row is enough
         measured = f"{missing:,} of {rows:,} missing ({missing / max(rows, 1):.2%})"
         return _result(rule, measured, missing, None if rows == 0 else missing == 0)
-    return _share_result(rule, missing, rows, "missing")
+    return _share_result(rule, missing, rows, "missing", share_rows)
 
 
-def _share_result(rule: Rule, missing: int, rows: int, how: str) -> dict[str, Any]:
+def _share_result(rule: Rule, missing: int, rows: int, how: str, share_rows: int) -> dict[str, Any]:
     """Of a rule on the share of rows that have a value, over the whole window."""
     measured = f"{missing:,} of {rows:,} {how} ({missing / max(rows, 1):.2%})"
-    if rows < LEAST_ROWS:
+    if rows < share_rows:
         return _result(rule, measured, 0, None)
     passed = (rows - missing) / rows >= rule.arguments["min_value"]
     return _result(rule, measured, 0 if passed else missing, passed)

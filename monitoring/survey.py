@@ -98,12 +98,13 @@ def due(log: Log, wanted: Window | None, stored: Stored, against: Standard, draw
     held = log.held
     if wanted:
         held = [each for each in held if each.window == wanted] or [ledger.empty(wanted, log.refused)]
+    champions_share = against.params.monitoring.decision.champions_share
     found = []
     for now in held:
         before = stored.get(now.window.name)
         unchanged = ledger.is_unchanged(now, before, against.digest)
         undrawn = draws and unchanged and now.rows > 0 and not page_of(now.window.name).exists()
-        if undrawn or ledger.is_due(now, before, against.digest, against.version):
+        if undrawn or ledger.is_due(now, before, against.digest, against.version, champions_share):
             found.append(now)
     return found
 

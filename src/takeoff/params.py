@@ -163,19 +163,22 @@ class Performance(Settings):
 
 
 class Quality(Settings):
-    """How many rows may break the contract, or be refused by the service."""
+    """How many rows may break the contract, be refused by the service, or come at all."""
 
     broken: Share
     refused: Share
     traffic: Annotated[float, Field(gt=1)]
+    usual_windows: Positive
+    share_rows: Positive
 
 
 class Verdict(Settings):
-    """In how many of the last windows something must be found before it is believed."""
+    """In how many of the last windows something must be found before it is believed, and whose they are."""
 
     last: Positive
     watch: Positive
     retrain: Positive
+    champions_share: Annotated[float, Field(gt=0, le=1)]
 
     @model_validator(mode="after")
     def _can_be_reached(self) -> "Verdict":

@@ -17,7 +17,6 @@ import pandas as pd
 
 from monitoring import standard
 from monitoring.decision import Judgement, judge_window
-from monitoring.findings import USUAL_WINDOWS
 from monitoring.measure import Gathering
 from monitoring.profiles import Numbers, Reference
 from monitoring.quality import Known
@@ -199,7 +198,8 @@ def judge(subject: Subject, rows: pd.DataFrame, is_labelled: bool, usual: int) -
     gathering = Gathering(window, against, now, subject.known)
     gathering.add(chunk(rows, said, subject.threshold, contract))
     result = gathering.result({}, [])
-    return judge_window(result, against.params.monitoring, [usual] * USUAL_WINDOWS)
+    settings = against.params.monitoring
+    return judge_window(result, settings, [usual] * settings.quality.usual_windows)
 
 
 def _changing(name: str, change: "Callable[[pd.Series], pd.Series]") -> Change:

@@ -1,15 +1,16 @@
 """contract.yaml and params.yaml: the real ones load, and every mistake is named with what was meant."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from takeoff.contract import CONTRACT_FILE, Contract, read_contract
 from takeoff.errors import TakeoffError
 from takeoff.features import Examples
-from takeoff.params import MOST_MONTHS, PARAMS_FILE, Params, known_candidates, read_params
+from takeoff.params import MOST_MONTHS, PARAMS_FILE, Monitoring, Params, known_candidates, read_params
 from takeoff.stage import read_config
 from takeoff.training import train
 from tests.conftest import PROJECT
@@ -272,6 +273,27 @@ def test_a_file_that_is_not_there_is_named(folder: Path, file: str) -> None:
 
     with pytest.raises(TakeoffError, match=f"{file} is missing"):
         read_config(folder)
+
+
+def keys_of(node: yaml.MappingNode) -> Iterator[tuple[str, bool, int]]:
+    """Every key below a node that stands on a line of its own: name, whether it is a group, line from 0."""
+    for key, below in node.value:
+        is_group = isinstance(below, yaml.MappingNode) and not below.flow_style
+        yield key.value, is_group, key.start_mark.line
+        if is_group:
+            yield from keys_of(below)
+
+
+def test_every_key_of_monitoring_has_a_comment_and_every_setting_says_what_it_trades() -> None:
+    text = (PROJECT / P).read_text(encoding="utf-8")
+    lines, tree = text.splitlines(), yaml.compose(text, Loader=yaml.SafeLoader)
+    [monitoring] = [below for key, below in tree.value if key.value == "monitoring"]
+
+    said = [(key, is_group, lines[line].partition("#")[2]) for key, is_group, line in keys_of(monitoring)]
+
+    assert {key for key, _, _ in said} >= set(Monitoring.model_fields)
+    assert [key for key, _, comment in said if not comment.strip()] == []
+    assert [key for key, is_group, comment in said if not is_group and ";" not in comment] == []
 
 
 def test_every_mistake_of_a_file_is_told_at_once(folder: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.decision import CHAMPIONS_SHARE, NOT_JUDGED, decide, judge_window
-from monitoring.findings import USUAL_WINDOWS, Reason
+from monitoring.decision import NOT_JUDGED, decide, judge_window
+from monitoring.findings import Reason
 from takeoff.contract import read_contract
 from takeoff.log_schema import INVALID_ROWS
 from takeoff.params import Levels, Monitoring, read_params
@@ -17,6 +17,7 @@ from tests.monitoring.results import HEALTHY, column, estimate, result, week, wi
 
 SETTINGS: Monitoring = read_params(PROJECT, read_contract(PROJECT)).monitoring
 PERFORMANCE, DRIFT, NEEDED = SETTINGS.performance, SETTINGS.drift, SETTINGS.decision
+USUAL_WINDOWS = SETTINGS.quality.usual_windows
 COST = HEALTHY["reference"]["promised"]["cost"]["value"]
 NOW = "2013-12-01T00:00:00+00:00"
 
@@ -315,7 +316,7 @@ def test_only_the_last_windows_count() -> None:
     [
         ({"window": {"complete": False}}, "not over yet"),
         ({"rows": SETTINGS.rows - 1, "model_versions": {"1": SETTINGS.rows - 1}}, "fewer than"),
-        ({"model_versions": {"1": int(7000 * CHAMPIONS_SHARE) - 1, "2": 701}}, "version 1 gave 90%"),
+        ({"model_versions": {"1": int(7000 * NEEDED.champions_share) - 1, "2": 701}}, "version 1 gave 90%"),
         ({"model_versions": {"2": 7000, "1": 0}}, "version 1 gave 0%"),
     ],
 )

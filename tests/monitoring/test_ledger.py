@@ -24,9 +24,11 @@ from monitoring.windows import window_of
 from takeoff import files
 from takeoff.contract import read_contract
 from takeoff.log_schema import INVALID_ROWS
+from takeoff.params import read_params
 from tests.conftest import PROJECT
 
 CONTRACT = read_contract(PROJECT)
+SETTINGS = read_params(PROJECT, CONTRACT).monitoring
 WEEK = window_of("2013-W36", CONTRACT)
 NOW = Held(WEEK, 7000, {"2": 7000}, 9000, "log", {})
 
@@ -70,6 +72,10 @@ def measured(
     return {"digest": known, "reference": {"model_version": version}}
 
 
+def due(now: Held, before: dict[str, Any] | None, standard: str, version: str) -> bool:
+    return is_due(now, before, standard, version, SETTINGS.decision.champions_share)
+
+
 def test_rows_are_counted_in_the_window_that_holds_them() -> None:
     found = held(
         counts(("2013-09-02T04:00Z", 5), ("2013-09-09T03:45Z", 6), ("2013-09-09T04:00Z", 7)),
@@ -111,29 +117,29 @@ def test_what_was_refused_is_counted_in_the_window_of_its_rows_alone() -> None:
 
 
 def test_a_window_is_due_until_it_was_measured() -> None:
-    assert is_due(NOW, None, "standard", "2")
-    assert not is_due(NOW, measured(), "standard", "2")
+    assert due(NOW, None, "standard", "2")
+    assert not due(NOW, measured(), "standard", "2")
 
 
 @pytest.mark.parametrize("before", [measured(log="other"), measured(standard="other")])
 def test_a_window_is_due_again_when_its_rows_or_the_standard_change(before: dict[str, Any]) -> None:
-    assert is_due(NOW, before, "standard", "2")
+    assert due(NOW, before, "standard", "2")
 
 
 def test_windows_of_an_earlier_champion_stay_as_they_were_measured() -> None:
     earlier = measured(standard="other", version="2")
 
-    assert not is_due(NOW, earlier, "standard", "3")
-    assert is_due(NOW._replace(rows=7001), earlier, "standard", "3")
-    assert is_due(NOW._replace(versions={"3": 7000}), earlier, "standard", "3")
+    assert not due(NOW, earlier, "standard", "3")
+    assert due(NOW._replace(rows=7001), earlier, "standard", "3")
+    assert due(NOW._replace(versions={"3": 7000}), earlier, "standard", "3")
 
 
 def test_rows_that_leave_the_log_by_their_age_take_no_result_with_them() -> None:
-    assert not is_due(NOW._replace(rows=10, digest="less"), measured(), "standard", "2")
+    assert not due(NOW._replace(rows=10, digest="less"), measured(), "standard", "2")
 
 
 def test_another_log_is_measured_even_if_it_holds_less() -> None:
-    assert is_due(NOW._replace(rows=10, last_seq=10, digest="less"), measured(), "standard", "2")
+    assert due(NOW._replace(rows=10, last_seq=10, digest="less"), measured(), "standard", "2")
 
 
 def test_a_few_rows_of_a_wrong_clock_do_not_move_the_instant_that_the_log_has_reached() -> None:
@@ -258,9 +264,9 @@ def test_a_window_of_which_every_row_was_refused_is_held() -> None:
 def test_a_window_whose_rows_have_all_left_the_log_stays_as_it_was_measured() -> None:
     gone = empty(WEEK, NOTHING_REFUSED)
 
-    assert not is_due(gone, measured(), "standard", "2")
-    assert not is_due(gone, measured(rows=0) | {"quality": {"refused": {"busy": 1}}}, "standard", "2")
-    assert is_due(gone, measured(rows=0), "another", "2")
+    assert not due(gone, measured(), "standard", "2")
+    assert not due(gone, measured(rows=0) | {"quality": {"refused": {"busy": 1}}}, "standard", "2")
+    assert due(gone, measured(rows=0), "another", "2")
 
 
 def test_an_empty_log_has_reached_nothing() -> None:

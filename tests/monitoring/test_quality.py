@@ -11,16 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitoring import quality
-from monitoring.quality import LEAST_ROWS, Known, Quality
+from monitoring.quality import Known, Quality
 from takeoff import checks
 from takeoff.check_outcomes import broken_rows
 from takeoff.check_rules import derive, derive_split
-from takeoff.contract import Contract
+from takeoff.contract import Contract, read_contract
 from takeoff.log_read import Chunk
+from takeoff.params import read_params
 from takeoff.split import Period
 from takeoff.training import Trained
+from tests.conftest import PROJECT
 from tests.monitoring.chunks import Live, labelled_as, live, pieces, take
 
+SHARE_ROWS = read_params(PROJECT, read_contract(PROJECT)).monitoring.quality.share_rows
 CUTS = [700, 1500, 1501]
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -49,7 +52,7 @@ def judged(
     known: Known | None = None,
     labels: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    found = Quality(contract, period, known)
+    found = Quality(contract, period, SHARE_ROWS, known)
     for each in chunks:
         found.add(each)
     result = found.result(labels=labels)
@@ -249,13 +252,13 @@ def test_every_rule_of_the_contract_is_held_or_named_as_left_out(
 
 
 def test_few_rows_judge_no_share(here: Live, contract: Contract, period: Period, known: Known) -> None:
-    few = take(here.chunk, np.arange(LEAST_ROWS - 1))
-    found = Quality(contract, period, known)
+    few = take(here.chunk, np.arange(SHARE_ROWS - 1))
+    found = Quality(contract, period, SHARE_ROWS, known)
     found.add(few)
     result = found.result()
     assert result is not None
     assert rule_of(result, f"{number(contract, whole=False)}.missing")["passed"] is None
-    assert any(str(LEAST_ROWS) in note for note in found.notes)
+    assert any(str(SHARE_ROWS) in note for note in found.notes)
 
 
 def test_a_class_that_hardly_comes_breaks_its_share(
@@ -286,7 +289,7 @@ def test_labels_still_to_come_judge_nothing(
 
 
 def test_refused_rows_are_told_by_reason_even_alone(contract: Contract, period: Period) -> None:
-    found = Quality(contract, period)
+    found = Quality(contract, period, SHARE_ROWS)
     assert found.result() is None
     result = found.result(refused={"out of bounds": 3})
     assert result is not None
