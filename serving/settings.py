@@ -29,7 +29,8 @@ class ServiceSettings(Settings):
         400, description="days after which a prediction leaves the log"
     )
     log_max_rows: Annotated[int, Field(gt=0)] = Field(
-        20_000_000, description="most predictions in the log; the oldest go first"
+        20_000_000,
+        description="most predictions in the log, and most labels that wait for one; the oldest go first",
     )
     spool_max_mb: Annotated[int, Field(gt=0)] = Field(
         1024, description="most disk for the spool; when it is full, predictions are refused"

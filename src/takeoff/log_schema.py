@@ -104,12 +104,16 @@ class Labelled(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table: kinds of its columns by name (`?` where a value may be missing), and its key."""
+    """A table: kinds of its columns by name (`?` where a value may be missing), and its key.
+
+    One that is `numbered` has a column `seq` before these, which the database counts up.
+    """
 
     name: str
     columns: dict[str, str]
     key: str
     indexed: str | None = None
+    numbered: bool = False
 
 
 class Dialect(NamedTuple):
@@ -148,6 +152,7 @@ PREDICTIONS = Table(
         "row_time": "real?",
     },
     key="id",
+    numbered=True,
 )
 SHADOWS = Table(
     "shadow_predictions",
@@ -168,6 +173,8 @@ LABELS = Table(
     key="prediction_id",
     indexed="time",
 )
+# Labels that came before their prediction, if that ever comes: so that they can be kept from being too many.
+EARLY_LABELS = Table("early_labels", {"prediction_id": "text"}, key="prediction_id", numbered=True)
 # Of each process a row of its own, in which it counts on: what is written twice counts once.
 REFUSALS = Table(
     "refusals",
@@ -183,7 +190,7 @@ def tables(dialect: Dialect, wanted: Iterable[Table]) -> list[str]:
     statements = []
     for table in wanted:
         columns = [f"{name} {_type(dialect, kind)}" for name, kind in table.columns.items()]
-        if table is PREDICTIONS:
+        if table.numbered:
             columns = [f"seq {dialect.kinds['sequence']}", *columns, f"UNIQUE ({table.key})"]
             options = ""
         else:

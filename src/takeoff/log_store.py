@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from takeoff.errors import TakeoffError
 from takeoff.log_schema import (
     CONTRACTS,
+    EARLY_LABELS,
     LABELS,
     PREDICTIONS,
     REFUSALS,
@@ -143,32 +144,28 @@ class Store:
 
         Args:
             older_than: unix seconds; what was answered before goes, as do older labels without prediction.
-            most_rows: about as many predictions stay (exactly, unless numbers of rows were left out).
-            at_most: predictions, and labels without one, that are removed by this call.
+            most_rows: about as many predictions stay (exactly, unless numbers of rows were left out), and as
+                many labels that came before their prediction.
+            at_most: predictions, or labels without one, that are looked at by this call.
 
         Returns:
-            Predictions, and labels without one, that were removed: 0 when nothing is left to do.
+            Predictions, or labels without one, that were removed: 0 when nothing is left to do.
         """
         removed = 0
         with self._db.transaction():
             self._db.lock("retention")
+            self._db.lock("labels")
             oldest = self._db.query("SELECT seq, id, time FROM predictions ORDER BY seq LIMIT ?", at_most)
             if oldest:
                 [(newest,)] = self._db.query("SELECT max(seq) FROM predictions")
                 ids = [id_ for seq, id_, time in oldest if seq <= newest - most_rows or time < older_than]
                 self._remove("predictions", "id", ids)
                 self._remove("shadow_predictions", "prediction_id", ids)
-                self._remove("labels", "prediction_id", ids)
+                self._remove_labels(ids)
                 removed += len(ids)
-            orphans = self._db.query(
-                "SELECT prediction_id FROM labels WHERE time < ? AND NOT EXISTS "
-                "(SELECT 1 FROM predictions WHERE id = prediction_id) ORDER BY time LIMIT ?",
-                older_than,
-                at_most,
-            )
-            self._remove("labels", "prediction_id", [each for (each,) in orphans])
+            if not removed:  # before, nearly all old labels still have their predictions
+                removed += self._remove_orphans(older_than, most_rows, at_most)
             self._db.query("DELETE FROM refusals WHERE hour < ?", older_than - HOUR_SECONDS)
-            removed += len(orphans)
         if removed:
             self._db.give_back()
         return removed
@@ -186,20 +183,59 @@ class Store:
         self._db.lock(
             "labels"
         )  # else two that label the same could both find nothing, or wait for each other
-        ids = json.dumps([each.prediction_id for each in labels])
-        member = self._db.dialect.member
+        ids = [each.prediction_id for each in labels]
         found = self._db.query(
-            f"SELECT prediction_id, label, time, known_at FROM labels WHERE prediction_id {member}", ids
+            "SELECT prediction_id, label, time, known_at FROM labels "
+            f"WHERE prediction_id {self._db.dialect.member}",
+            json.dumps(ids),
         )
         outcomes, written = judge(labels, [Label._make(row) for row in found])
         if written:
             self._remove("labels", "prediction_id", [each.prediction_id for each in written])
             self._db.add(LABELS, written)
-        known = {each for (each,) in self._db.query(f"SELECT id FROM predictions WHERE id {member}", ids)}
+        known = self._predicted(ids)
+        if early := [(each.prediction_id,) for each in written if each.prediction_id not in known]:
+            self._db.add(EARLY_LABELS, early)
         return [
             Labelled(outcome, each.prediction_id in known)
             for outcome, each in zip(outcomes, labels, strict=True)
         ]
+
+    def _remove_orphans(self, older_than: float, most_rows: int, at_most: int) -> int:
+        """Remove labels that too many others came after, or else that are too old, and have no prediction.
+
+        Looks at no more than `at_most`: should so many old ones have a prediction, it is because that is not
+        old enough yet, and they leave with it.
+        """
+        too_many: list[str] = []
+        if first := self._db.query(
+            "SELECT seq, prediction_id FROM early_labels ORDER BY seq LIMIT ?", at_most
+        ):
+            [(newest,)] = self._db.query("SELECT max(seq) FROM early_labels")
+            too_many = [id_ for seq, id_ in first if seq <= newest - most_rows]
+        looked_at = too_many or [
+            id_
+            for (id_,) in self._db.query(
+                "SELECT prediction_id FROM labels WHERE time < ? ORDER BY time LIMIT ?", older_than, at_most
+            )
+        ]
+        if not looked_at:
+            return 0
+        known = self._predicted(looked_at)
+        orphans = [id_ for id_ in looked_at if id_ not in known]
+        self._remove_labels(orphans)
+        self._remove("early_labels", "prediction_id", too_many)  # a prediction has come for the others
+        return len(orphans) or len(too_many)
+
+    def _predicted(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids whose predictions are in the log."""
+        member = self._db.dialect.member
+        found = self._db.query(f"SELECT id FROM predictions WHERE id {member}", json.dumps(list(ids)))
+        return {id_ for (id_,) in found}
+
+    def _remove_labels(self, ids: Sequence[str]) -> None:
+        self._remove("labels", "prediction_id", ids)
+        self._remove("early_labels", "prediction_id", ids)
 
     def _remove(self, table: str, key: str, values: Sequence[str]) -> None:
         if values:
@@ -272,7 +308,9 @@ def _prepare(
                 f"The prediction log was made by a newer version of this project (its schema is {version}, "
                 f"this one knows {SCHEMA_VERSION}). Deploy that version, or use another log."
             )
-        for statement in tables(database.dialect, [PREDICTIONS, SHADOWS, LABELS, REFUSALS, CONTRACTS]):
+        for statement in tables(
+            database.dialect, [PREDICTIONS, SHADOWS, LABELS, EARLY_LABELS, REFUSALS, CONTRACTS]
+        ):
             database.query(statement)
         database.add(SCHEMA_INFO, [("version", str(SCHEMA_VERSION))])
         database.add(CONTRACTS, [(contract_hash, json.dumps(list(columns)))])

@@ -11,7 +11,7 @@ import pytest
 
 from takeoff import log_sqlite
 from takeoff.log_store import Store, StoreUnavailable
-from tests.log_entries import PROJECT, ask, entries, ids_in, open_log, python_environment
+from tests.log_entries import PROJECT, ask, entries, ids_in, label, open_log, python_environment
 
 MANY = 500  # more than a full disk of `SMALL_DISK` bytes holds, in groups
 SMALL_DISK = 300_000
@@ -46,6 +46,25 @@ def test_the_disk_of_what_was_removed_is_given_back(url: str, file: Path) -> Non
     [(after,)], [(page,)] = ask(url, "PRAGMA page_count"), ask(url, "PRAGMA page_size")
     assert after < before / 2
     assert file.stat().st_size == after * page
+
+
+def test_a_look_at_what_is_too_old_costs_the_same_however_many_old_labels_there_are(store: Store) -> None:
+    steps = []
+    for _ in range(2):  # the days were lowered, and the predictions are younger than their labels
+        given = entries(2000, time=3000.0)
+        store.insert(given, labels=[label(each, at=1000.0) for each in given])
+        taken = [0]
+
+        def count(taken: list[int] = taken) -> None:
+            taken[0] += 1
+
+        connection = store._db._opened()  # type: ignore[attr-defined]
+        connection.set_progress_handler(count, 10)
+        assert store.remove_old(older_than=2000.0, most_rows=10_000, at_most=100) == 0
+        connection.set_progress_handler(None, 0)
+        steps.append(taken[0])
+
+    assert steps[1] < 1.1 * steps[0]
 
 
 def test_the_wal_stays_small_while_one_never_stops_writing(

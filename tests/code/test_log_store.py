@@ -223,6 +223,40 @@ def test_an_old_label_without_prediction_leaves_and_a_new_one_waits(store: Store
     assert ask(url, "SELECT prediction_id FROM labels") == [(new.id,)]
 
 
+def test_of_labels_without_prediction_the_first_leave_when_there_are_too_many(store: Store, url: str) -> None:
+    given = entries(10)
+    store.insert(labels=[label(each, at=3000.0) for each in given])
+    store.insert(given[:1])
+
+    removed = [store.remove_old(older_than=2000.0, most_rows=4, at_most=4) for _ in range(3)]
+
+    assert removed == [3, 2, 0]  # that of the first has its prediction by now
+    left = {given[0].id, *ids(given[6:])}
+    assert {each for (each,) in ask(url, "SELECT prediction_id FROM labels")} == left
+    assert ask(url, "SELECT count(*) FROM early_labels") == [(4,)]
+
+
+def test_a_prediction_that_leaves_takes_along_that_its_label_came_early(store: Store, url: str) -> None:
+    given = entries(3, time=1000.0)
+    store.insert(labels=[label(each, at=900.0) for each in given])
+    store.insert(given)
+
+    store.remove_old(older_than=2000.0, most_rows=100, at_most=100)
+
+    for table in ("labels", "early_labels"):
+        assert ask(url, f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+def test_labels_without_prediction_leave_when_all_old_predictions_have(store: Store, url: str) -> None:
+    [orphan, *old] = entries(7, time=1000.0)
+    store.insert(old, labels=[label(each, at=1500.0) for each in (orphan, *old)])
+
+    removed = [store.remove_old(older_than=2000.0, most_rows=100, at_most=4) for _ in range(4)]
+
+    assert removed == [4, 2, 1, 0]
+    assert ask(url, "SELECT count(*) FROM labels") == [(0,)]
+
+
 def test_what_was_refused_is_added_up_by_its_reason(store: Store, url: str) -> None:
     store.write_refusals([Refused(3600, 3600, "busy", "a", 2), Refused(3600, 0, "invalid_rows", "a", 1)])
     store.write_refusals([Refused(3600, 3600, "busy", "b", 5), Refused(7200, 7200, "busy", "a", 4)])
