@@ -323,12 +323,21 @@ class PredictionLog:
         if self._store is None or now < self._tidied + RETENTION_SECONDS:
             return
         oldest = time.time() - self._retention.days * 86_400
+        self._tidied = now
         try:
-            removed = self._store.remove_old(oldest, self._retention.most_rows, RETENTION_ROWS)
+            if self._store.remove_old(oldest, self._retention.most_rows, RETENTION_ROWS):
+                self._tidied += RETENTION_PAUSE_SECONDS - RETENTION_SECONDS
         except StoreUnavailable as error:
-            self._lose(error)
-            return
-        self._tidied = now - RETENTION_SECONDS + RETENTION_PAUSE_SECONDS if removed else now
+            # What takes the database too long leaves it good for answers, unless the connection has gone.
+            _LOGGER.warning("Old rows stay in the prediction log for now: %s", error)
+            self._check_store()
+
+    def _check_store(self) -> None:
+        if self._store is not None:
+            try:
+                self._store.check()
+            except StoreUnavailable as error:
+                self._lose(error)
 
     # The drainer
 

@@ -140,6 +140,11 @@ class PostgresDatabase:
         """See `Database.lock`."""
         self.query("SELECT pg_advisory_xact_lock(hashtext(?))", f"takeoff {name}")
 
+    def check(self) -> None:
+        """See `Database.check`."""
+        if self._connection.closed:
+            raise StoreUnavailable("PostgreSQL cannot be used: the connection is gone.")
+
     def give_back(self) -> None:
         """Nothing to do: the server's autovacuum makes room for new rows."""
 

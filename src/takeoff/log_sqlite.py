@@ -116,6 +116,10 @@ class SqliteDatabase:
     def lock(self, name: str) -> None:
         """Nothing to do: a transaction here is alone anyway."""
 
+    def check(self) -> None:
+        """See `Database.check`."""
+        self._opened()
+
     def give_back(self) -> None:
         """See `Database.give_back`."""
         [(pages,)], [(free,)] = self._execute("PRAGMA page_count"), self._execute("PRAGMA freelist_count")

@@ -73,6 +73,9 @@ class Database(Protocol):
     def lock(self, name: str) -> None:
         """Inside a transaction: wait until no other one holds this lock, and hold it until the end."""
 
+    def check(self) -> None:
+        """Raise StoreUnavailable if it can be seen at once, without asking a server, that it is gone."""
+
     def give_back(self) -> None:
         """Return some of the disk that removed rows have left, if the database keeps it."""
 
@@ -169,6 +172,10 @@ class Store:
         if removed:
             self._db.give_back()
         return removed
+
+    def check(self) -> None:
+        """Raise StoreUnavailable if the connection is known to be gone; takes microseconds."""
+        self._db.check()
 
     def count(self) -> int:
         """Predictions in the log; reads all of an index, so seconds for millions."""

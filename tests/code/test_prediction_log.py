@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 
 from serving import prediction_log, refused
 from serving.prediction_log import LogUnavailable, Observer, Retention
 from serving.refused import RefusedCounts
-from takeoff import log_schema, log_sqlite
+from takeoff import log_postgres, log_schema, log_sqlite
 from takeoff.errors import TakeoffError
+from takeoff.log_store import Store
 from tests.log_entries import (
     StartLog,
     ask,
@@ -27,6 +29,7 @@ from tests.log_entries import (
     shadow,
     until,
 )
+from tests.postgres import Server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -266,6 +269,34 @@ def test_what_is_too_old_or_too_much_leaves_the_log(start_log: StartLog, url: st
     asyncio.run(run())
 
     assert len(ids_in(url)) == 500
+
+
+def test_a_removal_that_takes_too_long_costs_the_log_no_database_and_is_not_tried_again_at_once(
+    start_log: StartLog, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_postgres, "STATEMENT_SECONDS", 0.2)
+    url, given = postgres.new_log(), entries(20)
+    tried, spooled, remove_old = list[int](), list[int](), Store.remove_old
+
+    def counted(store: Store, older_than: float, most_rows: int, at_most: int) -> int:
+        tried.append(at_most)
+        return remove_old(store, older_than, most_rows, at_most)
+
+    monkeypatch.setattr(Store, "remove_old", counted)
+
+    async def run() -> None:
+        with psycopg.connect(url) as other:  # who removes, too, and is not done
+            other.execute("SELECT pg_advisory_xact_lock(hashtext('takeoff retention'))")
+            log = start_log(url, Observer(spooled=spooled.append))
+            for each in given:
+                await log.submit([each])
+            assert log.state().mode == "database"
+
+    asyncio.run(run())
+
+    assert len(tried) == 1
+    assert not spooled
+    assert ids_in(url) == ids(given)
 
 
 def test_a_log_that_is_closed_has_finished_what_waited_and_takes_no_more(
