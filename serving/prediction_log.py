@@ -223,6 +223,8 @@ class PredictionLog:
                 self._tell_refused(at_once=not is_open)
                 if is_open:
                     self._tidy()
+                if not works:
+                    self._check_store()
             except Exception as error:  # a mistake, but whoever waits must hear of it, and others be served
                 _LOGGER.exception("The prediction log failed")
                 fail(works, error)

@@ -55,6 +55,9 @@ class SqliteDatabase:
 
     Writers of several processes wait for each other at a lock beside the file: who waits there is woken at
     once, where SQLite's own waiting sleeps and looks again.
+
+    SQLite goes on writing into a file that was deleted or moved, where nobody finds it. So after each commit
+    the file is looked for at its place, which takes microseconds.
     """
 
     dialect = DIALECT
@@ -65,8 +68,10 @@ class SqliteDatabase:
             self._lock = _Lock(path)
         except OSError as error:
             raise _translated(error) from None
+        self._path = str(path.absolute())
         try:
             self._connection: sqlite3.Connection | None = _connect(path, self._lock)
+            self._file = _identity(self._path)
         except sqlite3.Error as error:
             self._lock.close()
             raise _translated(error) from None
@@ -86,6 +91,7 @@ class SqliteDatabase:
                 with suppress(sqlite3.Error):  # a full disk rolls back by itself
                     self._opened().execute("ROLLBACK")
                 raise
+        self.check()
         self._checkpointer.count(self._added)
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -111,6 +117,7 @@ class SqliteDatabase:
             values = tuple(chain.from_iterable(rows))
             with self._lock:
                 self._execute(sql, values)
+            self.check()
             self._checkpointer.count(len(rows))
 
     def lock(self, name: str) -> None:
@@ -118,7 +125,12 @@ class SqliteDatabase:
 
     def check(self) -> None:
         """See `Database.check`."""
-        self._opened()
+        connection = self._opened()
+        if (found := _identity(self._path)) is not None and found == self._file:
+            return
+        with suppress(sqlite3.Error):  # so that a file that was moved has all that was answered before
+            connection.execute(CHECKPOINT).fetchall()
+        raise StoreUnavailable("SQLite's file cannot be used: it was deleted or moved.")
 
     def give_back(self) -> None:
         """See `Database.give_back`."""
@@ -260,6 +272,15 @@ class _Checkpointer:
                     connection.execute(CHECKPOINT).fetchall()
         finally:
             lock.close()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What tells the file at a path from any other; None where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # for every commit, so without making a Path
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _connect(path: Path, lock: _Lock) -> sqlite3.Connection:

@@ -1,6 +1,7 @@
 """What the prediction log answered is in it, whatever happens to its database or to its process."""
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import time
@@ -72,6 +73,44 @@ def test_what_a_killed_process_had_answered_is_in_the_log(
     asyncio.run(run())
     assert len(answered) >= 3 * ANSWERED_BEFORE_KILL
     assert not set(answered) - set(ids_in(url))
+
+
+@pytest.mark.parametrize("gone", ["moved", "deleted", "deleted with its folder"])
+def test_a_file_that_is_taken_away_costs_no_answer(start_log: StartLog, tmp_path: Path, gone: str) -> None:
+    file, moved = tmp_path / "log" / "log.db", tmp_path / "moved.db"
+    url, before, after = f"sqlite:///{file.as_posix()}", entries(3), entries(3)
+
+    async def run() -> None:
+        log = start_log(url)
+        for each in before:
+            await log.submit([each])
+        if gone == "moved":
+            file.rename(moved)
+        elif gone == "deleted":
+            file.unlink()
+        else:
+            shutil.rmtree(file.parent)
+        for each in after:
+            await log.submit([each])
+        await until(lambda: log.state() == ("database", 0, None, None))
+
+    asyncio.run(run())
+
+    assert ids_in(url) == ids(after)
+    if gone == "moved":
+        assert set(ids_in(f"sqlite:///{moved.as_posix()}")) >= set(ids(before))
+
+
+def test_a_file_that_is_taken_away_is_made_again_without_an_answer_to_write(
+    start_log: StartLog, sqlite_url: str
+) -> None:
+    async def run() -> None:
+        start_log(sqlite_url)
+        file = Path(sqlite_url.removeprefix("sqlite:///"))
+        file.unlink()
+        await until(file.exists)
+
+    asyncio.run(run())
 
 
 def test_what_is_refused_while_the_database_is_away_is_written_when_it_is_back(
