@@ -1,6 +1,8 @@
 """What the prediction log answered is in it, whatever happens to its database or to its process."""
 
 import asyncio
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -12,9 +14,12 @@ import pytest
 
 from serving import prediction_log
 from serving.prediction_log import LogUnavailable, Observer, PredictionLog
+from serving.spool import Group, Spool
+from takeoff import log_sqlite
 from takeoff.log_store import Entry
 from tests.log_entries import (
     PROJECT,
+    ROOM,
     StartLog,
     ask,
     entries,
@@ -111,6 +116,57 @@ def test_a_file_that_is_taken_away_is_made_again_without_an_answer_to_write(
         await until(file.exists)
 
     asyncio.run(run())
+
+
+def test_a_process_that_stands_still_while_it_writes_costs_no_answer_of_another(
+    start_log: StartLog, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_sqlite, "BUSY_SECONDS", 0.1)
+    script = (
+        "import os, signal, sys; from tests.log_entries import open_log\n"
+        "with open_log(sys.argv[1])._db.transaction(): os.kill(os.getpid(), signal.SIGSTOP)\n"
+    )
+    given = entries(3)
+
+    async def run() -> None:
+        command = [sys.executable, "-c", script, sqlite_url]
+        log = start_log(sqlite_url)
+        with subprocess.Popen(command, env=python_environment(), cwd=PROJECT) as frozen:
+            await asyncio.to_thread(os.waitid, os.P_PID, frozen.pid, os.WSTOPPED | os.WNOWAIT)
+            for each in given:
+                await log.submit([each])
+            assert log.state().mode == "spool"
+            frozen.kill()
+        await until(lambda: log.state() == ("database", 0, None, None))
+
+    asyncio.run(run())
+
+    assert ids_in(sqlite_url) == ids(given)
+
+
+def test_a_spool_that_cannot_be_looked_into_is_looked_into_again(
+    start_log: StartLog, sqlite_url: str, spool_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [given] = entries(1)
+    left = Spool(spool_folder, ROOM)  # by a process that has ended
+    left.append(Group([given]))
+    left.close()
+    failures, adopt = [OSError(errno.EMFILE, "Too many open files")], Spool.adopt
+
+    def adopt_later(spool: Spool) -> int:
+        if failures:
+            raise failures.pop()
+        return adopt(spool)
+
+    monkeypatch.setattr(Spool, "adopt", adopt_later)
+
+    async def run() -> None:
+        start_log(sqlite_url)
+        await until(lambda: not list(spool_folder.iterdir()))
+
+    asyncio.run(run())
+
+    assert ids_in(sqlite_url) == [given.id]
 
 
 def test_what_is_refused_while_the_database_is_away_is_written_when_it_is_back(

@@ -1,10 +1,14 @@
 """What is SQLite's own in the prediction log: its disk, its locks, its WAL."""
 
+import fcntl
 import resource
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -110,6 +114,55 @@ def test_a_client_that_holds_the_database_is_given_up(
     store.insert(entries(2))
     assert store.count() == 2
     store.close()
+
+
+@contextmanager
+def lock_held(file: Path) -> Iterator[None]:
+    """The lock that writers take, held as by a process that stands still."""
+    with file.with_name(f"{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def waiting_threads() -> int:
+    return [thread.name for thread in threading.enumerate()].count("log-lock")
+
+
+def test_a_writer_that_stands_still_is_given_up_and_leaves_one_thread_behind(
+    url: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_sqlite, "BUSY_SECONDS", 0.02)
+    store, before = open_log(url), waiting_threads()
+
+    with lock_held(file):
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="stands still"):
+                store.insert(entries(1))
+        store.close()
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="stands still"):
+                open_log(url)
+        assert waiting_threads() <= before + 1
+
+    monkeypatch.undo()
+    again = open_log(url)
+    again.insert(entries(2))
+    assert again.count() == 2
+    again.close()
+
+
+def test_who_waits_for_a_writer_goes_on_when_that_is_done(
+    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_sqlite, "BUSY_SECONDS", 60.0)
+
+    with ThreadPoolExecutor(1) as threads:
+        for _ in range(20):
+            with lock_held(file):
+                writing = threads.submit(store.insert, entries(1))
+            writing.result()
+
+    assert store.count() == 20
 
 
 def test_a_client_that_reads_holds_nobody_up(store: Store, file: Path) -> None:
