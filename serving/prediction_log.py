@@ -364,10 +364,10 @@ class PredictionLog:
 
     def _recovered(self) -> bool:
         """Whether the writer has a database and nothing is left in the spool."""
-        if not self._spool.adopt() and self._since is None:
-            return True
         store: Store | None = None
         try:
+            if not self._spool.adopt() and self._since is None:
+                return True
             store = self._open_store()
             drain(self._spool, store, self._go_on_draining)
             self._switch_back()
