@@ -146,7 +146,7 @@ class Edge:
         metrics.IN_FLIGHT.set(self._room.taken)
         # Few at a time: whoever asks meanwhile waits for it.
         self.runtime.histograms.count()
-        metrics.LOG_SPOOLING.set(state.mode == "spool")
+        metrics.LOG_SPOOLING.set(state.mode != "database")
         metrics.LOG_SPOOLED.set(state.spooled_rows)
 
     # one request

@@ -68,7 +68,7 @@ LOG_COMMIT = Histogram("takeoff_log_commit_seconds", "One commit of the log.", b
 LOG_DRAINED = Counter("takeoff_log_drained_rows_total", "Rows moved from the spool into the database.")
 LOG_SPOOLING = Gauge(
     "takeoff_log_spooling",
-    "1 while answers go to the spool instead of the database.",
+    "1 while answers go to the spool instead of the database, or nowhere.",
     multiprocess_mode="livemax",
 )
 LOG_SPOOLED = Gauge(

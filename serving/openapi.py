@@ -86,7 +86,11 @@ def document(contract: Contract, needs_key: bool, model: Mapping[str, Any] | Non
             "Asks the model about rows whose answers are known, and says how the log is. Needs no key.",
             {
                 200: ("They can", "Readiness", _example_readiness(True)),
-                503: ("They cannot: the model has changed", "Readiness", _example_readiness(False)),
+                503: (
+                    "They cannot: the model has changed, or nothing can hold an answer",
+                    "Readiness",
+                    _example_readiness(False),
+                ),
             },
             health=True,
         ),
@@ -189,7 +193,11 @@ def _written(contract: Contract) -> dict[str, Any]:
                 "status": {"enum": ["ready", "not ready"]},
                 "model_version": text,
                 "golden_rows": text,
-                "log": {"type": "object", "required": ["mode", "spooled_rows"]},
+                "log": {
+                    "type": "object",
+                    "required": ["mode", "spooled_rows"],
+                    "properties": {"mode": {"enum": ["database", "spool", "nowhere"]}},
+                },
             }
         ),
         "Refusal": _object(

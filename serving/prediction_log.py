@@ -24,6 +24,7 @@ from takeoff.log_store import Entry, Label, ShadowEntry, Store, StoreUnavailable
 MOST_ROWS_AT_ONCE = 20_000  # in one transaction; a little more where a large batch comes last
 MOST_SHADOWS = 20_000  # rows of a challenger that may wait; more are dropped
 SHADOWS_AT_ONCE = 256  # so many wait for each other, since nobody waits for them
+PROBE_SECONDS = 1.0  # from one look at the spool to the next, while the database is away and nobody asks
 IDLE_SECONDS = 0.25  # how long rows of a challenger wait at most, and retention between two looks
 
 RETENTION_SECONDS = 60.0  # from one look at the log's bounds to the next
@@ -54,13 +55,14 @@ class LogState(NamedTuple):
     """Where answers go now.
 
     Attributes:
-        mode: the database, or while it is away the spool.
+        mode: the database, or while it is away the spool, or while that is full nowhere.
         spooled_rows: rows that wait in the spool, of this process.
         since: unix seconds at which the database was lost; None while it is there.
-        failure: what was last wrong with it; None while it is there. Names no address and no password.
+        failure: what was last wrong with it, and with the spool; None while it is there. Names no address and
+            no password.
     """
 
-    mode: Literal["database", "spool"]
+    mode: Literal["database", "spool", "nowhere"]
     spooled_rows: int
     since: float | None
     failure: str | None
@@ -120,6 +122,7 @@ class PredictionLog:
         self._fresh: Store | None = None  # that the drainer has opened for the writer
         self._since: float | None = None
         self._failure: str | None = None
+        self._full: str | None = None  # why the spool could not hold a row when that was last tried
         self._back = -inf  # unix seconds at which the database was last there again
         try:
             self._store = open_store()
@@ -128,6 +131,7 @@ class PredictionLog:
 
         self._tidied = -inf  # when the writer last looked at the bounds
         self._told = -inf  # and last wrote what was refused
+        self._probed = -inf  # and last tried the spool
         self._drain = threading.Event()  # there may be something in the spool
         self._drain.set()  # of processes that have ended
         self._closing = threading.Event()
@@ -178,8 +182,11 @@ class PredictionLog:
         """Where answers go now."""
         rows = self._spool.rows
         with self._lock:
-            mode: Literal["database", "spool"] = "database" if self._since is None else "spool"
-            return LogState(mode, rows, self._since, self._failure)
+            if self._since is None:
+                return LogState("database", rows, None, None)
+            if self._full is None:
+                return LogState("spool", rows, self._since, self._failure)
+            return LogState("nowhere", rows, self._since, f"{self._failure} {self._full}")
 
     def close(self) -> None:
         """Write what waits, then end. May be called twice."""
@@ -224,7 +231,7 @@ class PredictionLog:
                 if is_open:
                     self._tidy()
                 if not works:
-                    self._check_store()
+                    self._look_around()
             except Exception as error:  # a mistake, but whoever waits must hear of it, and others be served
                 _LOGGER.exception("The prediction log failed")
                 fail(works, error)
@@ -287,10 +294,12 @@ class PredictionLog:
         try:
             self._spool.append(group)
         except SpoolUnavailable as error:
+            self._full = str(error)
             if group.shadows:
                 self._observer.shadow_dropped(len(group.shadows))
             fail(works, LogUnavailable(f"The prediction cannot be kept, so it is not given. {error}"))
             return
+        self._full = None
         self._observer.spooled(group.rows)
         self._drain.set()
         succeed(works, None)
@@ -334,6 +343,18 @@ class PredictionLog:
             _LOGGER.warning("Old rows stay in the prediction log for now: %s", error)
             self._check_store()
 
+    def _look_around(self) -> None:
+        """Know where the next row would go, even if nobody asks because nothing can be answered."""
+        self._check_store()
+        now = time.monotonic()
+        if self._store is None and now >= self._probed + PROBE_SECONDS:
+            self._probed = now
+            try:
+                self._spool.probe()
+                self._full = None
+            except SpoolUnavailable as error:
+                self._full = str(error)
+
     def _check_store(self) -> None:
         if self._store is not None:
             try:
@@ -369,6 +390,7 @@ class PredictionLog:
             if not self._spool.adopt() and self._since is None:
                 return True
             store = self._open_store()
+            store.probe()
             drain(self._spool, store, self._go_on_draining)
             self._switch_back()
             return True

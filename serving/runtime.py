@@ -155,9 +155,10 @@ class Runtime:
         difference = self.golden_difference()
         state = self.log.state()
         golden = difference <= self._tolerance
+        ready = golden and state.mode != "nowhere"
         log = {"mode": state.mode, "spooled_rows": state.spooled_rows, "since": state.since}
-        return golden, {
-            "status": "ready" if golden else "not ready",
+        return ready, {
+            "status": "ready" if ready else "not ready",
             "model_version": self.core.version,
             "golden_rows": "as packed" if golden else f"off by {difference:.2g}",
             "log": log | ({"failure": state.failure} if state.failure else {}),

@@ -26,6 +26,7 @@ KINDS: dict[str, type[Entry] | type[ShadowEntry] | type[Label]] = {
     "shadow": ShadowEntry,
     "label": Label,
 }
+PROBE_BYTES = 4096  # a little more than a prediction takes
 SEGMENT_BYTES = 16 * 2**20  # a file that is larger is followed by another
 DRAINED_ROWS = 500  # in one transaction
 OTHERS_SECONDS = 1.0  # how long the size of other processes' files is taken to be the same
@@ -162,6 +163,27 @@ class Spool:
             except OSError as error:
                 # What a disk says after it failed once is not to be relied on: go on in a new file.
                 self._seal()
+                raise SpoolUnavailable(f"The spool cannot be written: {error.strerror}.") from None
+
+    def probe(self) -> None:
+        """Write something and take it back.
+
+        Raises:
+            SpoolUnavailable: no row could be kept now.
+        """
+        probe = self._folder / f"{os.getpid()}.probe"
+        with self._lock:
+            try:
+                if self._size() + PROBE_BYTES > self._most_bytes:
+                    raise SpoolUnavailable("The spool is full.")
+                try:
+                    with probe.open("wb") as file:
+                        file.write(bytes(PROBE_BYTES))
+                        file.flush()
+                        os.fsync(file.fileno())
+                finally:
+                    probe.unlink(missing_ok=True)
+            except OSError as error:
                 raise SpoolUnavailable(f"The spool cannot be written: {error.strerror}.") from None
 
     def adopt(self) -> int:

@@ -48,6 +48,7 @@ __all__ = [
 
 
 SQLITE = "sqlite:///"
+PROBE_BYTES = 4096  # a little more than a prediction takes
 HOUR_SECONDS = 3600  # in which refusals are counted
 POSTGRES = ("postgresql://", "postgres://")
 
@@ -176,6 +177,16 @@ class Store:
     def check(self) -> None:
         """Raise StoreUnavailable if the connection is known to be gone; takes microseconds."""
         self._db.check()
+
+    def probe(self) -> None:
+        """Write something and take it back: opening a log needs less of its disk than a row does.
+
+        Raises:
+            StoreUnavailable: nothing can be written now.
+        """
+        with self._db.transaction():
+            self._db.add(SCHEMA_INFO, [("probe", "0" * PROBE_BYTES)])
+            self._db.query("DELETE FROM schema_info WHERE name = ?", "probe")
 
     def count(self) -> int:
         """Predictions in the log; reads all of an index, so seconds for millions."""

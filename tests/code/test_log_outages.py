@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import prediction_log
+from serving import prediction_log, spool
 from serving.prediction_log import LogUnavailable, Observer, PredictionLog
 from serving.spool import Group, Spool
 from takeoff import log_sqlite
@@ -292,6 +292,7 @@ def test_a_prediction_that_nothing_can_hold_is_not_answered(start_log: StartLog,
         log = start_log(
             f"sqlite:///{tmp_path.as_posix()}/file/log.db", Observer(shadow_dropped=dropped.append), room=1
         )
+        await until(lambda: log.state().mode == "nowhere")  # before anybody asks
         with pytest.raises(LogUnavailable, match="full"):
             await log.submit(entries(1))
         with pytest.raises(LogUnavailable):
@@ -301,5 +302,28 @@ def test_a_prediction_that_nothing_can_hold_is_not_answered(start_log: StartLog,
         (tmp_path / "file").unlink()
         await until(lambda: log.state().mode == "database")
         await log.submit(entries(1))
+
+    asyncio.run(run())
+
+
+def test_a_spool_that_has_room_again_is_noticed_without_an_answer_to_keep(
+    start_log: StartLog, tmp_path: Path, spool_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_log, "PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(spool, "OTHERS_SECONDS", 0.0)
+    (tmp_path / "file").touch()
+    filling = spool_folder / "of another process"
+
+    async def run() -> None:
+        log = start_log(f"sqlite:///{tmp_path.as_posix()}/file/log.db", room=10_000)
+        await until(lambda: log.state().mode == "spool")
+        filling.write_bytes(bytes(10_000))
+        with pytest.raises(LogUnavailable):
+            await log.submit(entries(1))
+        assert log.state().mode == "nowhere"
+        assert "spool is full" in str(log.state().failure)
+        filling.unlink()
+        await until(lambda: log.state().mode == "spool")
+        assert not list(spool_folder.iterdir())  # nothing is left of looking
 
     asyncio.run(run())

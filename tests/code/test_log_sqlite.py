@@ -206,3 +206,16 @@ def test_a_full_disk_is_a_state_and_loses_nothing(url: str) -> None:
     store = open_log(url)
     store.insert(entries(1))
     store.close()
+
+
+def test_a_full_disk_can_be_told_without_a_row_to_write(store: Store, url: str, file: Path) -> None:
+    limit, taken = resource.getrlimit(resource.RLIMIT_FSIZE), file.with_name("log.db-wal").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (taken, limit[1]))
+    try:
+        with pytest.raises(StoreUnavailable):
+            store.probe()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+    store.probe()
+    assert not ask(url, "SELECT * FROM schema_info WHERE name = 'probe'")
