@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from pydantic_core import to_json
@@ -49,6 +50,9 @@ OPEN = ("/livez", "/readyz")  # health: needs no key
 BENTOML = ("/", "/docs.json", "/schema.json", METRICS)  # answered by BentoML, GET only
 BENTOML_FILES = "/static_content/"
 OTHER = "other"  # name in the metrics of all paths that do not exist
+
+# What BentoML's api could not log in a request. It would make a 500 of it, and a stack trace.
+UNLOGGED: ContextVar[list[LogUnavailable]] = ContextVar("unlogged")
 
 logger = logging.getLogger("bentoml.takeoff")
 
@@ -264,6 +268,7 @@ class Edge:
     async def _through_bentoml(self, scope: Scope, body: bytes) -> Response:
         """The same answer by BentoML's own api, for comparison and in need."""
         sent: list[dict[str, Any]] = []
+        UNLOGGED.set(unlogged := [])
 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
@@ -272,6 +277,8 @@ class Edge:
             sent.append(message)
 
         await self.bentoml(scope, receive, send)
+        if unlogged:
+            raise unlogged[0]
         payload = b"".join(message.get("body", b"") for message in sent)
         return Response(sent[0]["status"], payload)
 

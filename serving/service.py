@@ -2,16 +2,18 @@
 
 import sys
 import time
+from collections.abc import Awaitable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import bentoml
 from _bentoml_sdk import Service  # private, for `to_asgi`: the version is pinned, and a test holds it to this
 
-from serving.edge import Edge
+from serving.edge import UNLOGGED, Edge
 from serving.heads import bound_heads
 from serving.openapi import Document, document
+from serving.prediction_log import LogUnavailable
 from serving.requests import label_type, row_type
 from serving.runtime import Runtime
 from serving.settings import read_settings
@@ -19,6 +21,7 @@ from takeoff.contract import read_contract
 from takeoff.errors import TakeoffError
 
 # A Bento has the layout of the project, so the service finds its files in both.
+T = TypeVar("T")
 HOME = Path(__file__).resolve().parent.parent
 try:
     SETTINGS = read_settings()
@@ -51,6 +54,15 @@ def runtime() -> Runtime:
     return Runtime(HOME, CONTRACT, SETTINGS, version, str(bento.tag) if bento else None)
 
 
+async def kept(answering: Awaitable[T]) -> T | None:
+    """What an api answers; None where the log cannot keep it, which `Edge` is told, and refuses it."""
+    try:
+        return await answering
+    except LogUnavailable as error:
+        UNLOGGED.get().append(error)
+        return None
+
+
 @bentoml.service(
     name=CONTRACT.name,
     description=CONTRACT.question,
@@ -75,14 +87,15 @@ class Predictor:
     @bentoml.api  # type: ignore[untyped-decorator]
     async def predict(self, row: Row, /) -> dict[str, Any]:  # type: ignore[valid-type]
         """Probability of each class, the decision that costs least, and whether to ask a human."""
-        return (await runtime().answer((row,), time.perf_counter()))[0]
+        answers = await kept(runtime().answer((row,), time.perf_counter()))
+        return answers[0] if answers else {}
 
     @bentoml.api  # type: ignore[untyped-decorator]
     async def predict_batch(self, rows: list[Row]) -> dict[str, Any]:  # type: ignore[valid-type]
         """The same for many rows; one bad row fails them all."""
-        return {"predictions": await runtime().answer(rows, time.perf_counter())}
+        return {"predictions": await kept(runtime().answer(rows, time.perf_counter()))}
 
     @bentoml.api  # type: ignore[untyped-decorator]
     async def feedback(self, labels: list[LabelOfOne]) -> dict[str, Any]:  # type: ignore[valid-type]
         """The truth of earlier predictions; may be sent again without being counted twice."""
-        return await runtime().feedback(labels)
+        return await kept(runtime().feedback(labels)) or {}
