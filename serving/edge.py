@@ -268,7 +268,8 @@ class Edge:
     async def _through_bentoml(self, scope: Scope, body: bytes) -> Response:
         """The same answer by BentoML's own api, for comparison and in need."""
         sent: list[dict[str, Any]] = []
-        UNLOGGED.set(unlogged := [])
+        unlogged: list[LogUnavailable] = []
+        UNLOGGED.set(unlogged)
 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
