@@ -185,6 +185,10 @@ def _written(contract: Contract) -> dict[str, Any]:
                     "description": "on the test rows, with intervals",
                 },
                 "challenger": {**nullable_text, "description": "predicts too, for the log alone"},
+                "challenger_failure": {
+                    **nullable_text,
+                    "description": "why there is none, if there should be",
+                },
             }
         ),
         "Alive": _object({"status": {"const": "alive"}}),

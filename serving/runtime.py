@@ -1,6 +1,7 @@
 """All that a worker holds while it serves: settings, model, challenger, prediction log."""
 
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,9 +21,14 @@ from serving.shadow import Shadow
 from serving.spool import Spool
 from takeoff import model, paths
 from takeoff.contract import Contract
+from takeoff.errors import TakeoffError
 from takeoff.log_schema import INVALID_ROWS
 from takeoff.log_store import Label, open_store, sqlite_file
 from takeoff.model import CARD_FILE
+
+UNLOADED = "It could not be loaded, so it predicts nothing; the output of the service says why."
+
+logger = logging.getLogger("bentoml.takeoff")
 
 
 class Runtime:
@@ -36,7 +42,7 @@ class Runtime:
         bento: tag of the Bento, where it is one.
 
     Raises:
-        TakeoffError: a file is missing or unreadable.
+        TakeoffError: a file is missing or unreadable, unless it is the challenger's.
     """
 
     def __init__(
@@ -53,8 +59,9 @@ class Runtime:
         self.description = describe(self.core, shipped.card, bento)
         self._tolerance = float(shipped.card["parity"]["largest_allowed"])
         self._golden = _read_golden(home, row_type(contract))
-        self._challenger = _challenger(home, contract)
+        self._challenger, self._unloaded = _challenger(home, contract)
         self.description["challenger"] = self._challenger.version if self._challenger else None
+        self.description["challenger_failure"] = UNLOADED if self._unloaded else None
         self.histograms = Histograms(home, contract)
         self.shadow: Shadow | None = None
         self._log: PredictionLog | None = None
@@ -128,6 +135,8 @@ class Runtime:
             metrics.UNSEEN.labels(field).inc(count)
         if self.shadow:
             self.shadow.offer(answered.feed, [answer["prediction_id"] for answer in answered.answers])
+        elif self._unloaded:
+            metrics.SHADOW.labels("not loaded").inc(len(answered.answers))
 
     def refused(self, reason: str, rows: Sequence[float | None] = ()) -> None:
         """Count a request that was refused; in the log by its bad rows, where it has some.
@@ -174,11 +183,18 @@ def _read_golden(home: Path, row: Any) -> tuple[list[Row], np.ndarray]:
     return rows, np.array(golden["probabilities"])
 
 
-def _challenger(home: Path, contract: Contract) -> Core | None:
+def _challenger(home: Path, contract: Contract) -> tuple[Core | None, bool]:
+    """The challenger, if there is one that can be loaded; and whether there is one that cannot."""
     if not (home / paths.CHALLENGER / CARD_FILE).is_file():
-        return None
-    shipped = model.load(home / paths.CHALLENGER)
-    return Core(shipped, f"{shipped.card['candidate']}-{shipped.card['onnx_sha256'][:12]}", contract)
+        return None, False
+    try:
+        shipped = model.load(home / paths.CHALLENGER)
+        version = f"{shipped.card['candidate']}-{shipped.card['onnx_sha256'][:12]}"
+        return Core(shipped, version, contract), False
+    except Exception as error:  # whatever is wrong with it, the champion can serve
+        expected = isinstance(error, TakeoffError)
+        logger.error("The challenger cannot be loaded: %s", error, exc_info=not expected)
+        return None, True
 
 
 def _spool_folder(settings: ServiceSettings) -> Path:

@@ -1,4 +1,4 @@
-"""Challengers for a packed Bento: one that was trained, one that fails, one that is slow."""
+"""Challengers for a packed Bento: one that was trained, one that cannot be read, that fails, that is slow."""
 
 import shutil
 from collections.abc import Sequence
@@ -23,6 +23,13 @@ def with_challenger(packed: Packed, folder: Path, challenger: Path) -> Packed:
     bento = store / packed.bento.relative_to(packed.store)
     shutil.copytree(challenger, bento / "src" / paths.CHALLENGER)
     return packed._replace(store=store, bento=bento)
+
+
+def unreadable(packed: Packed, folder: Path) -> Path:
+    """The files of a challenger whose model is none."""
+    files.write_bytes(folder / MODEL_FILE, b"no model")
+    shutil.copy(packed.bento / "src" / paths.RELEASED / CARD_FILE, folder)
+    return folder
 
 
 def failing(packed: Packed, contract: Contract, folder: Path) -> Path:

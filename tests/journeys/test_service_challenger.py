@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from serving.requests import MOST_ROWS
+from serving.runtime import UNLOADED
 from serving.shadow import MOST_WAITING
 from takeoff import model, paths
 from takeoff.contract import read_contract
@@ -95,6 +96,24 @@ def test_a_challenger_that_fails_is_logged_as_failed_and_nobody_notices(
     assert {id_ for id_, *_ in kept} == {each["prediction_id"] for each in answers}
     assert all(error and (probability, decision) == (None, None) for _, probability, decision, error in kept)
     assert failed == ROWS
+
+
+def test_a_challenger_that_cannot_be_loaded_is_told_and_the_champion_serves(
+    boosted: Packed, tmp_path: Path
+) -> None:
+    unreadable = challengers.unreadable(boosted, tmp_path / "unreadable")
+    challenged = challengers.with_challenger(boosted, tmp_path, unreadable)
+
+    with serving(challenged, tmp_path / "service") as service:
+        answers = asked(service.port)
+        described = service.get("/model")[1]
+        unloaded = shadows(service, "not loaded")
+
+    assert {each["model_version"] for each in answers} == {described["model_version"]}
+    assert described["challenger"] is None and described["challenger_failure"] == UNLOADED
+    assert unloaded == ROWS
+    output = service.output.read_text()
+    assert "The challenger cannot be loaded" in output and "Traceback" not in output
 
 
 def test_a_challenger_that_is_slow_is_left_behind_and_holds_nobody_up(
