@@ -107,6 +107,26 @@ def test_their_test_files_hold(awkward: Promoted) -> None:
     assert f"{5 * len(NAMES)} passed" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "linter",
+    [
+        ("ruff", "check", "--no-cache"),
+        ("ruff", "format", "--check", "--no-cache"),
+        # What they import is not looked at, which would take half a minute.
+        ("mypy", "--follow-imports=skip", "--cache-dir=/dev/null"),
+    ],
+    ids=["style", "format", "types"],
+)
+def test_what_was_promoted_passes_the_project_s_own_linters(
+    awkward: Promoted, linter: tuple[str, ...]
+) -> None:
+    modules = [places_of(name).module.as_posix() for name in NAMES]
+
+    done = command(awkward.folder, *linter, *modules)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_parameters_are_added_and_not_a_line_of_the_others_changes(awkward: Promoted) -> None:
     before, after = ((each / PARAMS_FILE).read_text(encoding="utf-8") for each in (PROJECT, awkward.folder))
 

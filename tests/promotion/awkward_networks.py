@@ -41,7 +41,7 @@ def fit(fit, validation, settings, contract, seed):
     network = Netz([len(each) + 1 for each in vocabularies.values()], numbers, contract)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate)
     steps = []
-    for epoch in range(settings.epochs):
+    for _ in range(settings.epochs):
         for rows in batches(len(labels)):
             loss = nn.functional.nll_loss(network(codes[rows], numbers[rows]).log(), labels[rows])
             optimiser.zero_grad()
@@ -163,7 +163,7 @@ class Layers(nn.Module):
         self.register_buffer('scale', scale)
         self.embeddings = nn.ModuleList([nn.Embedding(size, 4) for size in sizes])
         widths = [4 * len(sizes) + len(mean), *settings.hidden]
-        pairs = [(a, b) for a, b in zip(widths, widths[1:])]
+        pairs = [widths[i : i + 2] for i in range(len(widths) - 1)]
         hidden = [layer for pair in pairs for layer in (nn.Linear(*pair), nn.Tanh())]
         self.layers = nn.Sequential(*hidden, nn.Linear(widths[-1], classes))
 
@@ -201,7 +201,7 @@ def fit(fit: 'Examples', validation: 'Examples', settings, contract, seed):
     return of_network(network, vocabularies, contract, steps)
 
 # %% code 9
-filled = lambda numbers: torch.nan_to_num(numbers, nan=FILLER)
+filled = lambda numbers: torch.nan_to_num(numbers, nan=FILLER)  # noqa: E731
 FILLER = 0.0
 
 # %% code 10

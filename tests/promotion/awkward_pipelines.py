@@ -82,7 +82,7 @@ def columns(settings, contract):
     )
     parts = [("zahlen", numbers, contract.numbers)]
     return ColumnTransformer(
-        parts + [("kategorien", OneHotEncoder(handle_unknown="ignore"), contract.categories)]
+        [*parts, ("kategorien", OneHotEncoder(handle_unknown="ignore"), contract.categories)]
     )
 
 # %% code 10

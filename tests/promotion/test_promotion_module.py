@@ -169,7 +169,9 @@ def fit(fit, validation, settings, contract, seed):
     _, body = generated.text.split('"""\n\n', 1)
     assert (
         body
-        == """# Why this one.
+        == """# ruff: noqa: D101, D103
+
+# Why this one.
 import math  # for pi
 
 from takeoff.candidates import Fitted
@@ -197,6 +199,47 @@ def fit(fit: Examples, validation: Examples, settings: Settings, contract: Contr
 """
     )
     assert generated.needs == (Need("CALM", cell=2, line=6, kind="constant"),)
+
+
+DOCUMENTED = """
+# %% candidate
+from takeoff.settings import Settings as Base
+
+class Settings(Base):
+    'None.'
+
+def fit(fit, validation, settings, contract, seed):
+    'The seed.'
+    return seed
+"""
+NO_DOCSTRING = "# ruff: noqa: D103"
+NO_TYPES = "# mypy: ignore-errors"
+HEADS = {
+    "all is there": ("def one(*, x: int) -> int:\n    'One.'\n    return x", []),
+    "no docstring": ("def one(x: int) -> int:\n    return x", [NO_DOCSTRING]),
+    "no result": ("def one(x: int):\n    'One.'", [NO_TYPES]),
+    "no type": ("def one(*x) -> None:\n    'One.'", [NO_TYPES]),
+    "a function within": (
+        "def one() -> None:\n    'One.'\n    def two(x): pass\n    two(1)",
+        [NO_TYPES],
+    ),
+    "a start that gives nothing": ("class One:\n    'One.'\n    def __init__(self, x: int): self.x = x", []),
+    "neither": ("def one(x):\n    return x", [NO_DOCSTRING, NO_TYPES]),
+    "a lambda": ("one = lambda x: x", []),
+}
+
+
+@pytest.mark.parametrize(("cell", "expected"), HEADS.values(), ids=HEADS.keys())
+def test_docstrings_and_types_are_asked_for_only_where_their_author_wrote_them_all(
+    cell: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"{DOCUMENTED}\n# %% candidate\n{cell}\n"
+
+    generated = promoted(text, tmp_path, monkeypatch)
+
+    head = generated.text.split('"""\n\n', 1)[1].split("from takeoff", 1)[0]
+    assert head.split("\n")[:-2] == expected
+    assert not [each for each in generated.hints if "D10" in each or "RUF100" in each]
 
 
 def test_what_is_pulled_in_from_below_stands_right_before_its_first_use(

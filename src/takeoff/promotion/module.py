@@ -16,6 +16,7 @@ from takeoff.promotion.refusal import refuse
 from takeoff.promotion.ruff import formatted, hints
 from takeoff.promotion.selection import Selection, select
 from takeoff.promotion.signature import problems_of, with_types
+from takeoff.promotion.spared import spared
 from takeoff.promotion.units import Unit, right_above, sources_of
 
 FOLDER = Path("src") / "takeoff" / "candidates"
@@ -90,7 +91,8 @@ def generate(notebook: Notebook, name: str) -> Generated:
         raise refuse(notebook.path, problems)
     path = FOLDER / f"{name}.py"
     code = digest(notebook)
-    text = _sealed(formatted(_header(notebook, name, code) + _written(selected), path))
+    plain = formatted(_header(notebook, name, code) + _written(selected), path)
+    text = _sealed(_headed(plain, spared(plain, path, selected.body)))
     return Generated(text, code, tuple(_needs(selected)), hints(text, path))
 
 
@@ -135,6 +137,14 @@ SHA-256 of this module: {"0" * len(code)}
 """
 
 '''
+
+
+def _headed(text: str, comments: Sequence[str]) -> str:
+    """A module with comments right below its docstring."""
+    if not comments:
+        return text
+    opening, docstring, code = text.split(QUOTES, 2)
+    return QUOTES.join([opening, docstring, "\n\n" + "\n".join(comments) + code])
 
 
 def _sealed(text: str) -> str:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from takeoff.errors import TakeoffError
 
@@ -30,8 +31,24 @@ def hints(text: str, path: Path) -> tuple[str, ...]:
     Raises:
         TakeoffError: ruff is missing or fails.
     """
-    found = json.loads(_ruff(text, path, "check", "--output-format", "json", "--exit-zero"))
+    found = _found(text, path)
     return tuple(f"line {each['location']['row']}: {each['code']} {each['message']}" for each in found)
+
+
+def codes(text: str, path: Path) -> tuple[str, ...]:
+    """The rules of the project's linter that a module breaks, one for each time.
+
+    Raises:
+        TakeoffError: ruff is missing or fails.
+    """
+    return tuple(each["code"] for each in _found(text, path))
+
+
+def _found(text: str, path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        _ruff(text, path, "check", "--output-format", "json", "--exit-zero")
+    )
+    return found
 
 
 def _ruff(text: str, path: Path, *arguments: str) -> str:
