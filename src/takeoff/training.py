@@ -46,6 +46,7 @@ def train(name: str, fit: Examples, validation: Examples, params: Params, contra
     module = candidates.load(name)
     declared = params.candidates[name]
     settings = parse(module.Settings, declared.settings, PARAMS_FILE, f"candidates.{name}.settings")
+    candidates.be_deterministic()
     fitted = module.fit(fit, validation, settings, contract, params.seed)
     scores = fitted.predict(validation.features)
     if not np.isfinite(scores).all():

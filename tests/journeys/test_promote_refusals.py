@@ -219,6 +219,15 @@ def test_a_fit_without_a_seed_is_refused_with_the_rows_that_differ(project: Path
     assert "Two fresh processes differ from each other too" in words
 
 
+def test_a_fit_that_relies_on_the_order_of_a_set_is_refused(project: Path) -> None:
+    with_line("contract.categories)])", "list(set(contract.categories))[:2])])")(project)
+
+    words = refuse(project, NOTEBOOK, "--as", "mine")
+
+    assert "the module does not predict what the notebook predicted" in words
+    assert "iterates over a set" in words
+
+
 def test_a_fit_that_counts_its_calls_is_refused_as_hidden_state(project: Path) -> None:
     text = PLAIN.replace("STRENGTH = 0.5", "from itertools import count\n\nCALLS = count(1)")
     text = text.replace("C=STRENGTH", "C=next(CALLS)").replace(CALL, f"{CALL}\n{CALL}")

@@ -51,6 +51,16 @@ def test_probabilities_are_valid(
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
 
 
+def test_training_has_torch_add_up_in_one_order(
+    split_examples: Splits, small_params: Params, contract: Contract
+) -> None:
+    torch.use_deterministic_algorithms(False)
+
+    training.train("rule", split_examples("fit"), split_examples("validation"), small_params, contract)
+
+    assert torch.are_deterministic_algorithms_enabled()
+
+
 @every_candidate
 def test_it_has_learnt_something(
     trained: Callable[[str], Trained], split_examples: Splits, contract: Contract, name: str

@@ -5,6 +5,8 @@ holds them, which is exactly what its ONNX file will be fed.
 """
 
 import importlib
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -119,6 +121,17 @@ def tensors(
     # A copy: pandas hands out read-only arrays, which torch does not take.
     numbers = features[contract.numbers].to_numpy("float32", copy=True)
     return torch.from_numpy(np.stack(codes, axis=1).astype("int64")), torch.from_numpy(numbers)
+
+
+def be_deterministic() -> None:
+    """Let torch, where it was imported, add up numbers in one order; it warns where it can't.
+
+    Training does so, and so does whoever proves what training will compute.
+    """
+    if torch := sys.modules.get("torch"):
+        # What CUDA needs for it; read when its libraries first start.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def load(name: str) -> ModuleType:

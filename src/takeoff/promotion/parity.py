@@ -17,7 +17,7 @@ from takeoff.params import Params
 from takeoff.promotion import recorder, refit
 from takeoff.promotion.onnx_advice import SCALED_TREES
 from takeoff.promotion.refit import Result
-from takeoff.promotion.trial import SAME_EVERYWHERE
+from takeoff.promotion.trial import environment
 
 WORST = 10  # differing rows that are shown
 
@@ -52,7 +52,7 @@ def prove(name: str, text: str, folder: Path, contract: Contract, params: Params
         TakeoffError: the module fails, does not predict what the notebook's object predicted, or its ONNX
             file does not say what it says.
     """
-    result = _refit(name, text, folder)
+    result = _refit(name, text, folder, "module")
     if result.refused:
         raise TakeoffError(f"{name}: {result.refused.rstrip('.')}. Nothing was changed.")
     expected, found = recorder.read_predicted(folder), _again(folder)
@@ -113,14 +113,14 @@ def table_of(
     return f"{text}\n... and {more:,} rows more" if more else text
 
 
-def _refit(name: str, text: str, folder: Path) -> Result:
+def _refit(name: str, text: str, folder: Path, who: str) -> Result:
     files.write_text(folder / f"{name}.py", text)
     (folder / refit.RESULT).unlink(missing_ok=True)
     # What a library prints is of use only where the process dies; on a terminal progress is.
     watched = sys.stderr.isatty()
     process = subprocess.run(
         [sys.executable, "-m", "takeoff.promotion.refit", str(folder), name],
-        env={**os.environ, **SAME_EVERYWHERE},
+        env={**os.environ, **environment(who)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=None if watched else subprocess.PIPE,
@@ -140,7 +140,7 @@ def _again(folder: Path) -> npt.NDArray[np.floating]:
 
 
 def _fits_the_same_twice(name: str, text: str, folder: Path, before: npt.NDArray[np.floating]) -> bool:
-    result = _refit(name, text, folder)
+    result = _refit(name, text, folder, "module again")
     return not result.refused and np.array_equal(before, _again(folder), equal_nan=True)
 
 
@@ -167,13 +167,15 @@ def _unequal(
         reason = (
             "Two fresh processes agree with each other, so the notebook's `fit` used something that the "
             "module does not have: a variable that changes from call to call, a seed set in another cell, a "
-            "model that was changed after `fit`. Give `fit` all it needs as arguments, and promote again."
+            "model that was changed after `fit`; or it iterates over a set, whose order is another in each "
+            "process. Give `fit` all it needs as arguments, sort what comes out of a set, and promote again."
         )
     else:
         reason = (
             "Two fresh processes differ from each other too, so `fit` draws random numbers without a seed, "
-            "or reads the clock or what else changes. Pass `seed` to all that is random (random_state=seed, "
-            "np.random.default_rng(seed), torch.manual_seed(seed)) inside `fit`, and promote again."
+            "iterates over a set, or reads the clock or what else changes. Pass `seed` to all that is random "
+            "(random_state=seed, np.random.default_rng(seed), torch.manual_seed(seed)) inside `fit`, sort "
+            "what comes out of a set, and promote again."
         )
     return (
         f"{name}: the module does not predict what the notebook predicted. {differing:,} of "

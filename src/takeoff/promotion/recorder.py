@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from takeoff import files, paths
-from takeoff.candidates import Fitted
+from takeoff.candidates import Fitted, be_deterministic
 from takeoff.contract import Contract, read_contract
 from takeoff.features import Examples, features
 from takeoff.promotion.unfit import kind_of_unfit
@@ -91,7 +91,7 @@ def watch(names: dict[str, Any], constants: list[str]) -> None:
             return original(*positional, **named)  # which says what is wrong in its own words
         bound.apply_defaults()
         given = {name: _copied(value) for name, value in bound.arguments.items()}
-        _be_deterministic()
+        be_deterministic()  # as training will be
         started = time.perf_counter()
         result = original(*positional, **named)
         seconds = time.perf_counter() - started
@@ -267,12 +267,6 @@ def _copied(value: Any) -> Any:
         return value
     frame, labels = value
     return Examples(frame.copy() if isinstance(frame, pd.DataFrame) else frame, np.array(labels))
-
-
-def _be_deterministic() -> None:
-    """The same in the notebook as in the process that repeats it."""
-    if torch := sys.modules.get("torch"):
-        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from takeoff import calibration, export, files, model, paths, value
-from takeoff.candidates import Fitted, Probabilities
+from takeoff.candidates import Fitted, Probabilities, be_deterministic
 from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
 from takeoff.features import Examples, examples
@@ -90,10 +90,10 @@ def _loaded(path: Path, name: str) -> ModuleType:
 
 def _be_alike(record: recorder.Record) -> None:
     """As the notebook's kernel was; other numbers of threads add up numbers in another order."""
-    if torch := sys.modules.get("torch"):
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        if record.threads:
-            torch.set_num_threads(record.threads)
+    be_deterministic()
+    torch = sys.modules.get("torch")
+    if torch and record.threads:
+        torch.set_num_threads(record.threads)
 
 
 def _shipped(fitted: Fitted, predicted: Probabilities, rows: Examples, contract: Contract) -> Result:

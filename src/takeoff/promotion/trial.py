@@ -16,8 +16,10 @@ from takeoff.promotion.cells import Notebook, shown, tagged
 from takeoff.promotion.module import Need
 from takeoff.promotion.recorder import Record
 
-# Of the notebook's process and of the one that repeats it: sets and dictionaries of text in one order.
-SAME_EVERYWHERE = {"PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+# What CUDA needs to add up numbers in one order.
+CUDA = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+# In each of these, sets of text have another order, as in every process of training: who relies on it fails.
+HASH_SEEDS = {"notebook": "0", "module": "1", "module again": "2"}
 
 
 class Prepared(NamedTuple):
@@ -56,6 +58,11 @@ def record(notebook: Notebook, needs: tuple[Need, ...], folder: Path) -> Record:
         raise TakeoffError(f"{name} can't be promoted: {found.refused}. Nothing was changed.")
     _check_constants(name, constants, found)
     return found
+
+
+def environment(who: str) -> dict[str, str]:
+    """What a process that fits has in its environment: the notebook's, or one that repeats it."""
+    return {**CUDA, "PYTHONHASHSEED": HASH_SEEDS[who]}
 
 
 def _prepared(notebook: Notebook, constants: list[str], folder: Path) -> Prepared:
@@ -97,8 +104,9 @@ def _binds_fit(source: str) -> bool:
 @contextmanager
 def _environment() -> Iterator[None]:
     """The kernel inherits what stands in this process's environment when it starts."""
-    before = {name: os.environ.get(name) for name in SAME_EVERYWHERE}
-    os.environ.update(SAME_EVERYWHERE)
+    wanted = environment("notebook")
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:
