@@ -9,11 +9,10 @@ from pathlib import Path
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from nbformat import NotebookNode
 from traitlets import default
 
 from takeoff.errors import TakeoffError
+from takeoff.notebook_file import NotebookNode
 
 START_SECONDS = 120  # until a kernel has to be there
 KERNEL = "python3"
@@ -73,6 +72,7 @@ def run(notebook: NotebookNode, cwd: Path, title: str, timeout: int | None = Non
         CellFailed: a cell raised, took too long, or took the kernel with it.
         TakeoffError: no kernel started.
     """
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.engines import NBClientEngine
     from papermill.log import logger
 

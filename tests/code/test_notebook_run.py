@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -45,6 +47,27 @@ def test_a_cell_that_raises_is_named_with_its_line_and_none_after_it_is_run(tmp_
     assert (found.cell, found.line, found.name, found.value) == (3, 2, "KeyError", "'gone'")
     assert found.notebook.cells[3].outputs == []
     assert str(found) == "some.ipynb fails from a clean kernel, in cell 3, line 2: KeyError: 'gone'"
+
+
+def test_what_costs_seconds_to_import_and_checks_nothing_in_a_notebook_is_not_imported(
+    tmp_path: Path,
+) -> None:
+    lines = (
+        "import sys",
+        "from pathlib import Path",
+        "from takeoff import notebook_run, notebook_file",
+        "from takeoff.pilot import check, trial",
+        "from takeoff.promotion import check, promote",
+        f"notebook_run.run(notebook_file.read(Path({str(tmp_path / 'a.ipynb')!r})), Path(), 'a')",
+        "assert 'jsonschema' in sys.modules",
+        "assert 'rfc3987_syntax' not in sys.modules",
+        "import rfc3987_syntax",  # whoever wants it has it
+    )
+    nbformat.write(notebook("x = 1"), tmp_path / "a.ipynb")
+
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_code_that_is_no_python_is_named_with_its_line(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from takeoff.pilot.facts import Estimator, Facts, Outcome, Stopped, Telling
 from takeoff.pilot.finding import Finding
 
 if TYPE_CHECKING:
-    from nbformat import NotebookNode
+    from takeoff.notebook_file import NotebookNode
 
 CELL_MAGIC = re.compile(r"\s*%%\s*(\w+)")
 # What keeps installers that are called in ways that can't be seen from reaching a registry.
@@ -55,12 +55,10 @@ def run(path: Path, code: Code, folder: Path, timeout: int) -> Outcome:
     Raises:
         TakeoffError: it can't be read.
     """
-    import nbformat
-
-    from takeoff import notebook_run
+    from takeoff import notebook_file, notebook_run
 
     try:
-        saved = nbformat.read(path, as_version=4)
+        saved = notebook_file.read(path)
     except Exception:
         raise TakeoffError(f"{path.name} is no valid notebook. Open it in JupyterLab and save it.") from None
     started = time.perf_counter()
@@ -117,7 +115,7 @@ def _next(stopped: Stopped, code: Code) -> str:
 
 def _watched(saved: "NotebookNode", code: Code, facts: Path, timeout: int) -> "NotebookNode":
     """A copy that installs nothing, and is looked at where it fails and at its end."""
-    from nbformat.v4 import new_code_cell
+    from takeoff.notebook_file import new_code_cell
 
     watched = copy.deepcopy(saved)
     for place, text, call in reversed(install_places(code)):

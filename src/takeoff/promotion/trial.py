@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import nbformat
-
+from takeoff import notebook_file
 from takeoff.errors import TakeoffError
+from takeoff.notebook_file import NotebookNode, new_code_cell
 from takeoff.notebook_run import CellFailed, run
 from takeoff.promotion import recorder
 from takeoff.promotion.cells import Notebook, shown, tagged
@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
         numbers: for each of its cells the number of the author's; None for ours.
     """
 
-    node: nbformat.NotebookNode
+    node: NotebookNode
     numbers: tuple[int | None, ...]
 
 
@@ -66,12 +66,12 @@ def environment(who: str) -> dict[str, str]:
 
 
 def _prepared(notebook: Notebook, constants: list[str], folder: Path) -> Prepared:
-    node = nbformat.read(notebook.path, as_version=4)
+    node = notebook_file.read(notebook.path)
     defines = _where_fit_is_defined(notebook)
     module = "__import__('takeoff.promotion.recorder', fromlist=['_'])"  # binds no name in the notebook
-    watch = nbformat.v4.new_code_cell(f"{module}.watch(globals(), {constants!r})")
-    save = nbformat.v4.new_code_cell(f"{module}.save({str(Path.cwd())!r}, {str(folder.resolve())!r})")
-    authors: list[tuple[int | None, nbformat.NotebookNode]] = list(enumerate(node.cells, start=1))
+    watch = new_code_cell(f"{module}.watch(globals(), {constants!r})")
+    save = new_code_cell(f"{module}.save({str(Path.cwd())!r}, {str(folder.resolve())!r})")
+    authors: list[tuple[int | None, NotebookNode]] = list(enumerate(node.cells, start=1))
     cells = [*authors[:defines], (None, watch), *authors[defines:], (None, save)]
     node.cells = [cell for _, cell in cells]
     if node.nbformat_minor < 5:  # earlier ones know no id of a cell, which ours have
