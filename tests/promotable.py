@@ -10,6 +10,7 @@ import nbformat
 
 from takeoff.contract import CONTRACT_FILE
 from takeoff.params import PARAMS_FILE
+from takeoff.promotion.module import LINES
 from takeoff.promotion.registration import CANDIDATES
 from tests.conftest import PROJECT
 from tests.promotion.cell_text import notebook
@@ -72,7 +73,10 @@ def make_promotable(folder: Path, split_project: Path) -> None:
         else:
             shutil.copyfile(source, target)
     for module in (folder / CANDIDATES).glob("*.py"):  # as if no notebook of the real ones were known
-        module.write_text(module.read_text(encoding="utf-8").replace("Promoted from", "Made from"), "utf-8")
+        text = module.read_text(encoding="utf-8")
+        for line in LINES:
+            text = line.sub("", text)
+        module.write_text(text, "utf-8")
     for name in (CONTRACT_FILE, PARAMS_FILE):
         shutil.copyfile(PROJECT / name, folder / name)
     shutil.copytree(split_project / "data", folder / "data")

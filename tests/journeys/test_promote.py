@@ -200,6 +200,14 @@ def change_module(folder: Path) -> None:
     replace(folder / places_of("plain").module, "STRENGTH /", "2 * STRENGTH /")
 
 
+def change_header(folder: Path) -> None:
+    replace(folder / places_of("plain").module, "Promoted from", "Once promoted from")
+
+
+def write_above_the_header(folder: Path) -> None:
+    replace(folder / places_of("plain").module, '"""Candidate', '# Ours.\nABOUT = """Candidate')
+
+
 def change_both(folder: Path) -> None:
     change_notebook(folder)
     change_module(folder)
@@ -219,6 +227,8 @@ def break_notebook(folder: Path) -> None:
         (change_notebook, "notebooks/trial.ipynb changed since (`STRENGTH`, cell 2). Run `takeoff promote"),
         (change_module, "was changed by hand since (`fit`, cell 4)"),
         (change_both, "both were changed since"),
+        (change_header, "DIFFERS: src/takeoff/candidates/plain.py: its header was changed"),
+        (write_above_the_header, "its header was changed"),
         (remove_notebook, "its notebook notebooks/trial.ipynb is gone"),
         (break_notebook, "its notebook can't be promoted any more"),
     ],

@@ -1,10 +1,12 @@
-"""What may be given to `takeoff promote`: names that a module and a key can have, and money."""
+"""What may be given to `takeoff promote`: names that a module and a key can have, money, a project."""
 
 import math
+from pathlib import Path
 
 import pytest
 
 from takeoff.errors import TakeoffError
+from takeoff.promotion.check import check
 from takeoff.promotion.registration import check_upkeep
 from takeoff.promotion.saved import check_name
 
@@ -20,6 +22,15 @@ def test_a_name_that_no_module_or_key_can_have_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["mine", "two_words", "v2"])
 def test_a_name_of_a_module_is_taken(name: str) -> None:
     check_name(name)
+
+
+def test_a_folder_that_holds_no_project_is_not_taken_for_one_in_which_all_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(TakeoffError, match=r"contract\.yaml"):
+        check()
 
 
 @pytest.mark.parametrize("upkeep", [-1, math.nan, math.inf])

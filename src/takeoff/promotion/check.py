@@ -9,10 +9,14 @@ from rich.text import Text
 
 from takeoff.errors import TakeoffError
 from takeoff.promotion.cells import Cell, Notebook, digest, read
-from takeoff.promotion.module import Header, body_digest_of, generate, header_of
+from takeoff.promotion.module import Header, body_digest_of, generate, header_of, is_header_changed
 from takeoff.promotion.registration import CANDIDATES
-from takeoff.stage import show
+from takeoff.stage import read_config, show
 
+HEADER_CHANGED = (
+    "its header was changed: a docstring on top has to name its notebook and two hashes. Take the change "
+    "back with git; or, to go on with the module alone, delete all three lines."
+)
 DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 
 
@@ -34,8 +38,9 @@ def check() -> None:
     """Compare every promoted module of the project in the current folder; nothing is run.
 
     Raises:
-        TakeoffError: at least one differs.
+        TakeoffError: at least one differs, or there is no project here.
     """
+    read_config()  # in another folder there is nothing to find, which must not look like all being well
     found = findings()
     if not found:
         show("No candidate was promoted from a notebook yet.")
@@ -49,8 +54,15 @@ def check() -> None:
 
 def findings() -> list[Finding]:
     """One for each module that says that it was promoted, by name; all else in the folder is left alone."""
-    modules = [(path, path.read_text(encoding="utf-8")) for path in sorted(CANDIDATES.glob("*.py"))]
-    return [_finding(path, text, header) for path, text in modules if (header := header_of(text)) is not None]
+    found = []
+    for path in sorted(CANDIDATES.glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        header = header_of(text)
+        if header is not None:
+            found.append(_finding(path, text, header))
+        elif is_header_changed(text):
+            found.append(Finding(path, False, HEADER_CHANGED))
+    return found
 
 
 def same_code(text: str, other: str) -> bool:
@@ -65,7 +77,7 @@ def _finding(path: Path, text: str, header: Header) -> Finding:
             path,
             False,
             f"its notebook {header.notebook} is gone. Bring it back from git; or, to go on with the module "
-            "alone, delete the lines of its docstring that name the notebook.",
+            "alone, delete the lines of its docstring that name the notebook and the two hashes.",
         )
     try:
         cells = read(notebook)

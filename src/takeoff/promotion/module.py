@@ -26,6 +26,7 @@ QUOTES = '"""'
 FROM = re.compile(r"^Promoted from (?P<notebook>.+); change it there and promote again\.$", re.MULTILINE)
 OF_NOTEBOOK = re.compile(r"^SHA-256 of the notebook's code: (?P<digest>[0-9a-f]{64})$", re.MULTILINE)
 OF_MODULE = re.compile(r"^SHA-256 of this module: (?P<digest>[0-9a-f]{64})$", re.MULTILINE)
+LINES = (FROM, OF_NOTEBOOK, OF_MODULE)
 
 
 class Need(NamedTuple):
@@ -99,11 +100,15 @@ def generate(notebook: Notebook, name: str) -> Generated:
 def header_of(text: str) -> Header | None:
     """What the docstring of a promoted module says; None where the module was not promoted."""
     docstring = _docstring(text)
-    found = [pattern.search(docstring) for pattern in (FROM, OF_NOTEBOOK, OF_MODULE)]
-    notebook, code, module = found
+    notebook, code, module = (pattern.search(docstring) for pattern in LINES)
     if notebook is None or code is None or module is None:
         return None
     return Header(notebook["notebook"], code["digest"], module["digest"])
+
+
+def is_header_changed(text: str) -> bool:
+    """Whether a module still says that it was promoted, but not as promotion said it."""
+    return header_of(text) is None and any(pattern.search(text) for pattern in LINES)
 
 
 def body_digest_of(text: str) -> str:
