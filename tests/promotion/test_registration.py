@@ -1,4 +1,4 @@
-"""The files of a candidate are written all or none."""
+"""The files of a candidate are written all or none, and its tests as the project's own are."""
 
 from pathlib import Path
 
@@ -6,7 +6,11 @@ import pytest
 
 from takeoff.errors import TakeoffError
 from takeoff.params import PARAMS_FILE
-from takeoff.promotion.registration import write
+from takeoff.promotion.acceptance import test_file as text_of_tests
+from takeoff.promotion.registration import places_of, write
+from takeoff.promotion.ruff import formatted, hints
+from takeoff.promotion.saved import check_name
+from tests.conftest import PROJECT
 
 
 @pytest.fixture
@@ -31,6 +35,16 @@ def test_all_are_written(folder: Path) -> None:
         PARAMS_FILE: b"a: 1\n",
         "taken": b"a file",
     }
+
+
+@pytest.mark.parametrize("name", ["mine", "a" * 40], ids=["short", "longest"])
+def test_the_tests_of_a_candidate_pass_the_linter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT)
+    check_name(name)
+    text, path = text_of_tests(name), places_of(name).tests
+
+    assert hints(text, path) == ()
+    assert formatted(text, path) == text
 
 
 @pytest.mark.parametrize("names", [("module.py", "fresh.py", "taken/in/it"), ("taken/in/it", "module.py")])

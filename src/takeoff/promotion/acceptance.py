@@ -2,7 +2,7 @@
 
 CANDIDATE = "CANDIDATE_NAME"  # what stands in the text for the name
 
-TEXT = '''"""What must hold for the candidate `CANDIDATE_NAME`; promotion never changes this file again."""
+TEXT = '''"""What must hold for CANDIDATE_NAME; promotion never changes this file again."""
 
 from collections.abc import Callable
 
