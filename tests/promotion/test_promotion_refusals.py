@@ -97,7 +97,8 @@ def test_what_is_computed_from_data_is_refused_with_the_data_it_comes_from(tmp_p
     words = refusal(SETTINGS + cells + USES_X + CALL, tmp_path)
 
     assert (
-        "cell 4, line 2: `x` needs `train`, which reads data: `project.rows(...)` (cell 2, line 4)." in words
+        "cell 4, line 2: `x` needs `train` (cell 3, line 1), which reads data: `project.rows(...)` "
+        "(cell 2, line 4)." in words
     )
     assert "Pass it to `fit`, compute it inside `fit`, or write it as a literal." in words
 
@@ -115,7 +116,7 @@ def test_a_helper_that_takes_the_notebooks_own_contract_is_told_where_to_have_it
         SETTINGS + OPENING + helper + USES_X.replace("return x", "return numbers()") + CALL, tmp_path
     )
 
-    assert f"cell 3, line 2: `{name}` needs `project`, which opens the project" in words
+    assert f"cell 3, line 2: `{name}` needs `project` (cell 2, line 3), which opens the project" in words
     assert advice in words
 
 
@@ -135,6 +136,25 @@ def test_a_name_that_no_cell_defines_is_refused(name: str, said: str, tmp_path: 
 
     assert f"cell 2, line 2: `{name}`" in words
     assert said in words
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("display(1)", "`display` (cell 2, line 4), which belongs to notebooks"),
+        ("!ls", "`get_ipython` (cell 2, line 4), which is the notebook itself: magics and shell commands"),
+        ("nowhere", "`nowhere` (cell 2, line 4), which is not defined in this notebook"),
+    ],
+    ids=["display", "a shell command", "an undefined name"],
+)
+def test_what_a_helper_that_is_pulled_in_needs_is_refused_where_it_stands(
+    line: str, said: str, tmp_path: Path
+) -> None:
+    helper = f"# %% code\ndef x():\n    y = 1\n    # A look.\n    {line}\n    return y\n"
+
+    words = refusal(SETTINGS + helper + USES_X.replace("return x", "return x()") + CALL, tmp_path)
+
+    assert f"cell 3, line 2: `x` needs {said}" in words
 
 
 # A tagged cell, the line that is told and what is said of it.

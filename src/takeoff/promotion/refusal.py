@@ -49,18 +49,15 @@ def unfit(unit: Unit, chain: tuple[tuple[Unit, Use], ...], reason: str) -> Probl
         )
     user, use = _tagged_use(chain)
     name = chain[-1][1].name
-    subject = f"`{name}`" if name == use.name else f"`{use.name}` needs `{name}`, which"
     made = "" if unit.tagged else f" (cell {unit.cell}, line {unit.names.binds.get(name, unit.line)})"
-    return Problem(
-        user.cell, use.line, f"{subject} {reason}{made}. {_remedy(use.name, unit)}", (use.name, name)
-    )
+    text = f"{_subject(chain, use)} {reason}{made}. {_remedy(use.name, unit)}"
+    return Problem(user.cell, use.line, text, (use.name, name))
 
 
 def not_defined(chain: tuple[tuple[Unit, Use], ...], later: Unit | None) -> Problem:
     """A name that nothing defines, or only what stands below."""
     user, use = _tagged_use(chain)
-    name = chain[-1][1].name
-    subject = f"`{name}`" if name == use.name else f"`{use.name}` needs `{name}`, which"
+    name, subject = chain[-1][1].name, _subject(chain, use)
     if HISTORY.fullmatch(name):
         text = f"{subject} is the notebook's own history of inputs and outputs. Give what you use a name."
     elif name == "display":
@@ -78,6 +75,14 @@ def not_defined(chain: tuple[tuple[Unit, Use], ...], later: Unit | None) -> Prob
             "gone. Define it in a cell, or import it."
         )
     return Problem(user.cell, use.line, text, (use.name, name))
+
+
+def _subject(chain: tuple[tuple[Unit, Use], ...], told: Use) -> str:
+    """What a sentence is about: the name that is used where it is told, or what that needs, and where."""
+    user, use = chain[-1]
+    if use == told:
+        return f"`{use.name}`"
+    return f"`{told.name}` needs `{use.name}` (cell {user.cell}, line {use.line}), which"
 
 
 def _tagged_use(chain: tuple[tuple[Unit, Use], ...]) -> tuple[Unit, Use]:
