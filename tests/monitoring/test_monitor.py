@@ -1,6 +1,8 @@
 """The monitor as a command: a real log of real rows, a real model, and everything that may be wrong."""
 
 import json
+import os
+import re
 import resource
 import shutil
 import signal
@@ -9,9 +11,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pandas as pd
 import pytest
@@ -28,9 +32,12 @@ from takeoff.log_store import HOUR_SECONDS, Entry, Label, Refused, open_store
 from takeoff.packaging import DEFAULT_LOG, LOG_VARIABLE
 from takeoff.params import PARAMS_FILE
 from takeoff.stage import run
+from tests.evidence import PATIENCE_SECONDS, until
 from tests.log_entries import ask, python_environment
 from tests.monitoring.production import fill, make_watched
 from tests.monitoring.test_webhook import receiver
+from tests.small_release import PROJECT
+from tests.small_service import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -546,6 +553,58 @@ def test_evidently_draws_what_was_measured_beside_it(
 
     assert decision()["notes"] and not any("No Evidently report" in each for each in decision()["notes"])
     assert DAYS[0] in (paths.WINDOWS / f"{DAYS[0]}.html").read_text(encoding="utf-8")
+
+
+def test_evidentlys_own_server_shows_every_window_that_was_drawn(
+    project: Path, watch: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    log(project, DAYS[:2])
+    watch(evidently=True)
+
+    with evidently_server(project) as ask_server:
+        [shown] = ask_server("projects")
+        windows = ask_server(f"projects/{shown['id']}/reports")
+        panels = ask_server(f"v2/dashboards/{shown['id']}")["panels"]
+        measured = ask_server(f"v2/snapshots/{shown['id']}/metrics")["metrics"]
+
+    assert shown["name"] == read_contract(project).name
+    assert sorted(each["name"] for each in windows) == DAYS[:2]
+    assert panels
+    assert {value["metric"] for panel in panels for value in panel["values"]} <= set(measured)
+
+
+@contextmanager
+def evidently_server(project: Path) -> Iterator[Callable[[str], Any]]:
+    """The server as `make evidently` starts it, on a free port; asks its API."""
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    [command] = re.findall(r"-m (evidently\.cli ui --workspace \S+) --port", makefile)
+    port = free_port()
+
+    def ask_server(path: str) -> Any:
+        with urlopen(f"http://127.0.0.1:{port}/api/{path}", timeout=PATIENCE_SECONDS) as answer:
+            return json.load(answer)
+
+    def answers() -> bool:
+        assert process.poll() is None, output.read_text()
+        with suppress(URLError):
+            return bool(ask_server("version"))
+        return False
+
+    output = project / "server.log"
+    with output.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command.split(), f"--port={port}"],
+            env=os.environ | {"DO_NOT_TRACK": "1"},
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        until(answers, "Evidently's server answers")
+        yield ask_server
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def test_a_window_whose_drawing_failed_is_drawn_by_the_next_run(
