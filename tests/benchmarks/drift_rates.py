@@ -3,49 +3,63 @@
 `python -m tests.benchmarks.drift_rates [--windows N]` in a project whose pipeline has run. Windows are drawn
 with replacement from the rows that the reference was made of, placed in one week, measured like any other
 window and judged like any other window; every second one has no labels yet, so that drift stands alone.
+
+Faults are those that a replay plants. What the service would refuse of them never comes into the log as an
+answer: such rows are left out of the window, and counted as refused.
 """
 
 import argparse
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
-from monitoring import standard
-from monitoring.decision import Judgement, judge_window
+from monitoring import faults, standard
+from monitoring.decision import NOT_JUDGED, Judgement, judge_thin_window, judge_window
+from monitoring.faults import DOUBLE, UNITS
 from monitoring.measure import Gathering
 from monitoring.profiles import Numbers, Reference
 from monitoring.quality import Known
 from monitoring.standard import Standard
 from monitoring.windows import window_of
+from serving.requests import example_row, row_type
 from takeoff import files, model, paths
 from takeoff.contract import Contract
 from takeoff.features import features
+from takeoff.log_schema import INVALID_ROWS
 from takeoff.stage import read_config, run
 from tests.benchmarks.report import Line, say, targets_table
 from tests.monitoring.chunks import chunk
 
 WINDOWS = 200
+MISS_WINDOWS = 60  # at most, of each fault
 SIZES = (500, 5_000, 50_000)
 MOST_WATCH, MOST_RETRAIN, LEAST_NOTICED = 0.05, 0.01, 0.95
 WEEK = "2013-W32"
 WEEK_ROWS = 6_500  # of the example
 MOST_IMPORTANT = 5
 
-Probabilities = npt.NDArray[np.float32]
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
-# What a sensor says when somebody changes its unit.
-UNITS: dict[str, Callable[["pd.Series[float]"], "pd.Series[float]"]] = {
-    "degF": lambda values: (values - 32) / 1.8,
-    "mph": lambda values: values * 1.609344,
-    "mile": lambda values: values * 1.609344,
-    "inch": lambda values: values * 25.4,
-}
+
+class Planted(NamedTuple):
+    """What is done to rows, and the column that it changes; None where it changes none."""
+
+    column: str | None
+    change: Change
+
+
+class Noticed(NamedTuple):
+    """States of windows in which something was planted, and the share of their rows that was refused."""
+
+    states: Counter[str]
+    refused: float
 
 
 class Subject(NamedTuple):
@@ -100,9 +114,13 @@ def lines(subject: Subject, windows: int) -> list[Line]:
             share = (states["retrain"] + (states["watch"] if state == "watch" else 0)) / windows
             what = f"false alarms at {size:,} rows: {state}" + (" or retrain" if state == "watch" else "")
             found.append(Line(what, f"at most {most:.0%}", f"{share:.1%} of {windows}", share <= most))
-    for name, states in misses(subject, windows).items():
-        share = 1 - states["healthy"] / windows
-        measured = f"{share:.1%} of {windows} ({states['retrain']} retrain)"
+    windows = min(windows, MISS_WINDOWS)
+    for name, each in misses(subject, windows).items():
+        missed = each.states["healthy"] + each.states[NOT_JUDGED]
+        share = 1 - missed / windows
+        measured = f"{share:.1%} of {windows} ({each.states['retrain']} retrain)"
+        if each.refused:
+            measured += f"; the service refuses {each.refused:.1%} of the rows"
         found.append(
             Line(f"noticed: {name}", f"at least {LEAST_NOTICED:.0%}", measured, share >= LEAST_NOTICED)
         )
@@ -120,6 +138,9 @@ def false_alarms(subject: Subject, windows: int, size: int) -> Counter[str]:
     states: Counter[str] = Counter()
     for seed in range(windows):
         judged = judge(subject, draw(subject, size, seed), seed % 2 == 0, size)
+        if judged is None:
+            states[NOT_JUDGED] += 1
+            continue
         states[judged.state] += 1
         for reason in judged.reasons:
             say(f"called for nothing: {reason.text}")
@@ -128,9 +149,9 @@ def false_alarms(subject: Subject, windows: int, size: int) -> Counter[str]:
 
 
 def misses(
-    subject: Subject, windows: int, planted: Mapping[str, Change] | None = None, rows: int = WEEK_ROWS
-) -> dict[str, Counter[str]]:
-    """States of windows in which something was planted, by its name.
+    subject: Subject, windows: int, planted: Mapping[str, Planted] | None = None, rows: int = WEEK_ROWS
+) -> dict[str, Noticed]:
+    """What became of windows in which something was planted, by its name.
 
     Args:
         subject: the project.
@@ -139,38 +160,65 @@ def misses(
         rows: of each window, before the change.
     """
     found = {}
-    for name, change in (planted or changes(subject)).items():
-        found[name] = Counter(
-            judge(subject, change(draw(subject, rows, seed)), seed % 2 == 0, rows).state
-            for seed in range(windows)
-        )
-        say(f"{name}: {dict(found[name])}")
+    is_accepted = accepting(subject.standard.contract)
+    for name, each in (planted or changes(subject)).items():
+        states: Counter[str] = Counter()
+        lost = total = 0
+        for seed in range(windows):
+            changed = each.change(draw(subject, rows, seed))
+            taken = _taken(changed, each.column, is_accepted)
+            lost, total = lost + int((~taken).sum()), total + len(taken)
+            states[_state(subject, changed, taken, seed % 2 == 0, rows)] += 1
+        found[name] = Noticed(states, lost / total)
+        say(f"{name}: {dict(states)}, {found[name].refused:.1%} refused")
     return found
 
 
-def changes(subject: Subject) -> dict[str, Change]:
+def changes(subject: Subject) -> dict[str, Planted]:
     """Every change to plant, by its name."""
     contract, reference = subject.standard.contract, subject.reference
+    start = window_of(WEEK, contract).period.start
+
+    def fault(text: str) -> Planted:
+        read = faults.read_fault(text, start, contract)
+        return Planted(read.column, lambda rows: faults.plant(rows, read, contract))
+
     by_importance = sorted(reference.columns, key=lambda name: -reference.importance[name])
     numbers = [name for name in by_importance if contract.columns[name].is_number]
     nullable = [name for name in by_importance if contract.columns[name].missing > 0]
     new = next(name for name in by_importance if contract.columns[name].pattern is not None)
-    planted: dict[str, Change] = {}
+    planted: dict[str, Planted] = {}
     for name in numbers[:MOST_IMPORTANT]:
         bins = reference.columns[name]
         assert isinstance(bins, Numbers)
-        # A count stays one: half a deviation, rounded up, or the data checks would see it at once.
+        # A count stays one: half a deviation, rounded up.
         shift = float(np.ceil(bins.std / 2)) if contract.columns[name].type == "integer" else bins.std / 2
-        planted[f"{name} higher by 0.5 sigma"] = _changing(name, _plus(shift))
-        planted[f"{name} stuck"] = _changing(name, _stuck)
-    for unit, converted in UNITS.items():
+        planted[f"{name} higher by 0.5 sigma"] = Planted(name, _shifting(name, shift))
+        planted[f"{name} lower by 0.5 sigma"] = Planted(name, _shifting(name, -shift))
+        planted[f"{name} stuck"] = fault(f"stuck:{name}")
+    for unit, (other, *_) in UNITS.items():
         if name := next((each for each in numbers if contract.columns[each].unit == unit), None):
-            planted[f"{name} no longer in {unit}"] = _changing(name, converted)
+            planted[f"{name} in {other} instead of {unit}"] = fault(f"units:{name}")
     for name in nullable[:MOST_IMPORTANT]:
-        planted[f"{name} gone missing"] = _changing(name, lambda values: values.where([False] * len(values)))
-    planted[f"a new {new} in a twentieth of the rows"] = _changing(new, _new)
-    planted["traffic doubled"] = lambda rows: pd.concat([rows, rows], ignore_index=True)
+        planted[f"{name} gone missing"] = fault(f"missing:{name}")
+    planted[f"the most frequent {new} under a new name"] = fault(f"new-category:{new}")
+    planted["traffic doubled"] = fault(DOUBLE)
     return planted
+
+
+def accepting(contract: Contract) -> Callable[[str, Any], bool]:
+    """Whether the service answers a row with this value of a column, all else being well; None is missing."""
+    adapter, example = TypeAdapter(row_type(contract)), example_row(contract)
+
+    @cache
+    def is_accepted(column: str, value: Any) -> bool:
+        try:
+            adapter.validate_python(example | {column: value})
+        except ValidationError:
+            return False
+        return True
+
+    return is_accepted
 
 
 def draw(subject: Subject, size: int, seed: int) -> pd.DataFrame:
@@ -184,39 +232,62 @@ def draw(subject: Subject, size: int, seed: int) -> pd.DataFrame:
     return rows.reset_index(drop=True).assign(**{time: times, known_at: times + lag})
 
 
-def judge(subject: Subject, rows: pd.DataFrame, is_labelled: bool, usual: int) -> Judgement:
-    """What the monitor says of the window with these rows, after windows of `usual` rows."""
+def judge(
+    subject: Subject, rows: pd.DataFrame, is_labelled: bool, usual: int, refused: int = 0
+) -> Judgement | None:
+    """What the monitor says of the window with these rows, after windows of `usual` rows.
+
+    Args:
+        subject: the project.
+        rows: that were answered.
+        is_labelled: whether their truth has come.
+        usual: rows of the windows before.
+        refused: rows that were refused.
+
+    Returns:
+        None where there are too few rows to say anything.
+    """
     against = subject.standard
     contract: Contract = against.contract
     if not is_labelled:
         unknown = (contract.target.column, contract.target.known_at)
         rows = rows.assign(**{name: rows[name].where([False] * len(rows)) for name in unknown})
     window = window_of(WEEK, contract)
-    said = model.predict(subject.session, features(rows, contract))
     # Read long after the window has ended: what has no label by then never gets one.
     now = window.period.end + (pd.Timedelta(days=60) if is_labelled else pd.Timedelta(0))
     gathering = Gathering(window, against, now, subject.known)
-    gathering.add(chunk(rows, said, subject.threshold, contract))
-    result = gathering.result({}, [])
+    if len(rows):
+        said = model.predict(subject.session, features(rows, contract))
+        gathering.add(chunk(rows, said, subject.threshold, contract))
+    result = gathering.result({INVALID_ROWS: refused} if refused else {}, [])
     settings = against.params.monitoring
-    return judge_window(result, settings, [usual] * settings.quality.usual_windows)
+    before = [usual] * settings.quality.usual_windows
+    is_thin = len(rows) < settings.rows
+    return (judge_thin_window if is_thin else judge_window)(result, settings, before)
 
 
-def _changing(name: str, change: "Callable[[pd.Series], pd.Series]") -> Change:
-    return lambda rows: rows.assign(**{name: change(rows[name]).astype(rows[name].dtype)})
+def _state(
+    subject: Subject, rows: pd.DataFrame, taken: npt.NDArray[np.bool_], is_labelled: bool, usual: int
+) -> str:
+    """What the monitor says of these rows, of which the service answers some."""
+    answered = rows[taken].reset_index(drop=True)
+    judged = judge(subject, answered, is_labelled, usual, int((~taken).sum()))
+    return judged.state if judged else NOT_JUDGED
 
 
-def _plus(shift: float) -> "Callable[[pd.Series], pd.Series]":
-    return lambda values: values + np.float32(shift)
+def _taken(
+    rows: pd.DataFrame, column: str | None, is_accepted: Callable[[str, Any], bool]
+) -> npt.NDArray[np.bool_]:
+    """Which rows the service answers, shape (n,): only the column that was changed can be wrong."""
+    if column is None:
+        return np.ones(len(rows), dtype=bool)
+    codes, values = pd.factorize(rows[column], use_na_sentinel=False)
+    plain = [None if pd.isna(each) else each if isinstance(each, str) else float(each) for each in values]
+    return np.array([is_accepted(column, each) for each in plain])[codes]
 
 
-def _stuck(values: pd.Series) -> pd.Series:
-    return pd.Series(values.dropna().median(), values.index)
-
-
-def _new(values: pd.Series) -> pd.Series:
-    common = str(values.mode()[0])
-    return values.where(np.arange(len(values)) % 20 != 0, "Z" * len(common))
+def _shifting(name: str, by: float) -> Change:
+    return lambda rows: rows.assign(**{name: (rows[name] + np.float32(by)).astype(rows[name].dtype)})
 
 
 if __name__ == "__main__":
