@@ -39,7 +39,7 @@ class Drawer:
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
         self._process: subprocess.Popen[str] | None = None
-        self._asked: list[str] = []
+        self._asked: dict[str, Path] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="drawing")
 
     def __enter__(self) -> "Drawer":
@@ -54,6 +54,9 @@ class Drawer:
             self._writer.submit(self._end_jobs)
             self._process.wait()
         self._writer.shutdown()
+        for page in self._asked.values():
+            with suppress(OSError):
+                files.neighbour(page).unlink()
         self._folder.cleanup()
 
     def start(self) -> None:
@@ -68,20 +71,27 @@ class Drawer:
                     text=True,
                 )
 
-    def draw(self, window: Mapping[str, Any], rows: pd.DataFrame) -> None:
+    def draw(self, window: Mapping[str, Any], rows: pd.DataFrame, page: Path) -> None:
         """Ask for the report of a window.
 
         Args:
             window: the part `window` of its JSON.
             rows: a sample; see `monitoring.evidently_report.draw`.
+            page: where it will stand. It is written beside that, for the caller to put it there; see `pages`.
 
         Raises:
             TakeoffError: the disk is full.
         """
         file = Path(self._folder.name) / f"{window['name']}.parquet"
         files.write_rows(file, rows)
-        job = {"name": window["name"], "end": window["end"], "rows": str(file), "threshold": self._threshold}
-        self._asked.append(window["name"])
+        job = {
+            "name": window["name"],
+            "end": window["end"],
+            "rows": str(file),
+            "threshold": self._threshold,
+            "page": str(files.neighbour(page)),
+        }
+        self._asked[window["name"]] = page
         self.start()
         self._writer.submit(self._write, json.dumps(job) + "\n")
 
@@ -101,6 +111,10 @@ class Drawer:
                 answer = json.loads(line)
                 problems[answer["name"]] = answer["problem"]
         return [f"No Evidently report of {name}: {why}" for name, why in problems.items() if why]
+
+    def pages(self) -> list[Path]:
+        """Reports that have been drawn, each of which waits beside its place until the context ends."""
+        return [page for page in self._asked.values() if files.neighbour(page).is_file()]
 
     def _has_ended(self, process: "subprocess.Popen[str]") -> bool:
         """Whether it came to an end by itself; one that answers no more is killed."""
@@ -139,7 +153,7 @@ def main() -> None:
     reference = files.read_rows(paths.REFERENCE / SAMPLE_FILE)
     for line in sys.stdin:
         job = json.loads(line)
-        name, page = job["name"], paths.WINDOWS / f"{job['name']}.html"
+        name, page = job["name"], Path(job["page"])
         end = datetime.fromisoformat(job["end"])
         problem = None
         try:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
 from rich.markup import escape
@@ -21,6 +22,7 @@ from monitoring import ledger, page, standard, survey, webhook
 from monitoring.decision import decide
 from monitoring.drawing import Drawer
 from monitoring.findings import number
+from monitoring.page_input import read_reports
 from monitoring.survey import Result
 from monitoring.windows import USAGE, Kind, window_of
 from takeoff import files, paths
@@ -54,16 +56,18 @@ def main() -> None:
         kind = wanted.kind if wanted else options.kind or params.monitoring.window
         log = survey.look(options.log, kind, against)
         stored, problems = ledger.read_results(paths.WINDOWS)
+        published = dict(stored)
         due = survey.due(log, wanted, stored, against, options.evidently)
         with Drawer(float(against.card["decision"]["threshold"])) as drawer:
             survey.measure(due, log, stored, against, drawer if options.evidently else None)
             results = survey.complete(stored, log, params.monitoring.labels)
             problems += drawer.finish()
-        before = _previous()
-        decision = decide(results, params.monitoring, against.version, _now(), before)
-        decision["notes"] = [*against.notes, *log.notes, *problems]
-        decision["announced"] = before.get("announced") if before else None
-        _publish(decision, contract.name)
+            before = _previous()
+            decision = decide(results, params.monitoring, against.version, _now(), before)
+            decision["notes"] = [*against.notes, *log.notes, *problems]
+            decision["announced"] = before.get("announced") if before else None
+            changed = [each for each in results if each != published.get(each["window"]["name"])]
+            _publish(changed, decision, drawer.pages(), contract.name)
         show(_table(decision, results))
         print(f"Measured {len(due)} of {len(log.held)} {kind}s; the others have not changed.")
         if hook:
@@ -98,10 +102,18 @@ def _previous() -> dict[str, Any] | None:
         return None
 
 
-def _publish(decision: Mapping[str, Any], title: str) -> None:
-    """Write the decision and the page; the page comes last, so that what it links is there."""
-    files.write_json(paths.DECISION_REPORT, decision)
-    page.write(title)
+def _publish(
+    results: Sequence[Result], decision: Mapping[str, Any], drawn: Sequence[Path], title: str
+) -> None:
+    """Write what has changed, the decision and the page, or nothing: they are read side by side."""
+    contents: dict[Path, Mapping[str, Any]] = {
+        survey.json_of(each["window"]["name"]): each for each in results
+    }
+    contents[paths.DECISION_REPORT] = decision
+    texts = {path: files.as_json(content) for path, content in contents.items()}
+    reports = read_reports(paths.MONITORING, texts, drawn)
+    texts[paths.MONITORING_PAGE] = page.render(title, reports)
+    files.replace_together(texts, drawn)
 
 
 def _announce(hook: str, decision: dict[str, Any], params: Params) -> None:

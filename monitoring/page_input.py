@@ -5,6 +5,7 @@ measured, keeps nothing else from being seen.
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -20,6 +21,7 @@ from pydantic import (
 
 from takeoff import paths
 
+NOTHING: Mapping[Path, str] = {}
 State = Literal["healthy", "watch", "retrain"]
 Severity = Literal["none", "watch", "severe"]
 
@@ -274,21 +276,29 @@ class Reports(NamedTuple):
 Found = TypeVar("Found", bound=_Part)
 
 
-def read_reports(folder: Path) -> Reports:
-    """What the monitor left in a folder; a file that can't be read is named and passed over."""
+def read_reports(folder: Path, coming: Mapping[Path, str] = NOTHING, drawn: Iterable[Path] = ()) -> Reports:
+    """What the monitor leaves in a folder; a file that can't be read is named and passed over.
+
+    Args:
+        folder: holds `decision.json` and `windows/`.
+        coming: text of files that are about to be written there, by path.
+        drawn: reports of Evidently's that are about to be put there.
+    """
     skipped: list[str] = []
     windows = folder / paths.WINDOWS.name
-    decision = _read(folder / paths.DECISION_REPORT.name, Decision, skipped)
-    found = [_read(file, Result, skipped) for file in sorted(windows.glob("*.json"))]
+    results_in = {*windows.glob("*.json"), *(file for file in coming if file.parent == windows)}
+    decision = _read(folder / paths.DECISION_REPORT.name, Decision, coming, skipped)
+    found = [_read(file, Result, coming, skipped) for file in sorted(results_in)]
     results = sorted((each for each in found if each), key=lambda each: each.window.start)
-    drawn = frozenset(file.stem for file in windows.glob("*.html"))
-    return Reports(decision, tuple(results), drawn, tuple(skipped))
+    names = frozenset(file.stem for file in (*windows.glob("*.html"), *drawn))
+    return Reports(decision, tuple(results), names, tuple(skipped))
 
 
-def _read(file: Path, kind: type[Found], skipped: list[str]) -> Found | None:
+def _read(file: Path, kind: type[Found], coming: Mapping[Path, str], skipped: list[str]) -> Found | None:
     again = "Run the monitor again, which writes it anew."
     try:
-        return kind.model_validate(json.loads(file.read_text(encoding="utf-8")))
+        text = coming[file] if file in coming else file.read_text(encoding="utf-8")
+        return kind.model_validate(json.loads(text))
     except FileNotFoundError:
         return None
     except ValidationError as error:

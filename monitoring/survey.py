@@ -13,7 +13,7 @@ from monitoring.drawing import Drawer
 from monitoring.ledger import Held, Stored
 from monitoring.standard import Standard, unknown_versions
 from monitoring.windows import Kind, Window, place
-from takeoff import files, paths
+from takeoff import paths
 from takeoff.contract import Contract
 from takeoff.log_changes import count_by_time, count_labels, count_refusals
 from takeoff.log_read import Chunk, read_chunks
@@ -112,10 +112,10 @@ def due(log: Log, wanted: Window | None, stored: Stored, against: Standard, draw
 def measure(
     wanted: Sequence[Held], log: Log, stored: Stored, against: Standard, drawer: Drawer | None
 ) -> None:
-    """Measure windows, write the JSON of each, add it to `stored`, and ask for its drawing.
+    """Measure windows, put the JSON of each into `stored`, and ask for its drawing.
 
     Raises:
-        TakeoffError: the log can't be read any more, or a result can't be written; what was written stays.
+        TakeoffError: the log can't be read any more, or what is to be drawn can't be written.
     """
     if not wanted:
         return
@@ -140,10 +140,9 @@ def measure(
                 }
                 if result["estimated"]:
                     result["estimated"]["reported"] = reported(stored.get(name), labels)
-                files.write_json(paths.WINDOWS / f"{name}.json", result)
                 stored[name] = result
                 if drawer and gathered.rows:
-                    drawer.draw(result["window"], gathered.sample.rows())
+                    drawer.draw(result["window"], gathered.sample.rows(), page_of(name))
 
 
 def complete(stored: Stored, log: Log, labels: Labels) -> list[Result]:
@@ -170,11 +169,13 @@ def complete(stored: Stored, log: Log, labels: Labels) -> list[Result]:
             alike = [each for each in results if _is_like(each, result)]
             error = last_known_error(_before(period, alike), labels)
             estimated = {**estimated, "last_known_error": error}
-        updated = {**result, "window": now, "estimated": estimated}
-        if updated != result:
-            files.write_json(paths.WINDOWS / f"{window['name']}.json", updated)
-        results.append(updated)
+        results.append({**result, "window": now, "estimated": estimated})
     return results
+
+
+def json_of(name: str) -> Path:
+    """The result of a window."""
+    return paths.WINDOWS / f"{name}.json"
 
 
 def page_of(name: str) -> Path:

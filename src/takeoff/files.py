@@ -10,8 +10,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON with a stable layout; NaN is refused with a ValueError."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, as_json(content))
+
+
+def as_json(content: Any) -> str:
+    """Indented JSON with a stable layout; NaN is refused with a ValueError."""
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def write_rows(path: Path, rows: pd.DataFrame) -> None:
@@ -98,12 +103,43 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with _saying_why_not(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        temporary = neighbour(path)
         try:
             yield temporary
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def neighbour(path: Path) -> Path:
+    """Where this process writes what is to take the place of a file."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def replace_together(texts: Mapping[Path, str], made: Iterable[Path] = ()) -> None:
+    """Write files that belong together: all of them beside their places, which they take only then.
+
+    Args:
+        texts: UTF-8 text by path.
+        made: paths of files that are there already, where `neighbour` says.
+
+    Raises:
+        TakeoffError: the disk is full or a folder cannot be written; every file is then as it was.
+    """
+    written: list[Path] = []
+    try:
+        for path, text in texts.items():
+            with _saying_why_not(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                written.append(path)
+                neighbour(path).write_text(text, encoding="utf-8", newline="\n")
+        for path in (*made, *texts):
+            with _saying_why_not(path):
+                neighbour(path).replace(path)
+    finally:
+        for path in written:
+            with suppress(OSError):
+                neighbour(path).unlink()
 
 
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:

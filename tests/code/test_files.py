@@ -236,3 +236,30 @@ def test_a_cut_off_json_file_is_refused_by_name(tmp_path: Path) -> None:
 
     with pytest.raises(TakeoffError, match=r"file\.json is not valid JSON"):
         files.read_json(path)
+
+
+def test_files_that_belong_together_take_their_places_together(tmp_path: Path) -> None:
+    made, written = tmp_path / "made.html", tmp_path / "folder" / "written.json"
+    files.neighbour(made).write_text("drawn")
+
+    files.replace_together({written: "ü\n"}, [made])
+
+    assert (made.read_text(), written.read_bytes()) == ("drawn", "ü\n".encode())
+    assert sorted(each.name for each in tmp_path.rglob("*.*")) == ["made.html", "written.json"]
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_of_files_that_belong_together_none_is_touched_where_one_cannot_be_written(
+    tmp_path: Path, bad: int
+) -> None:
+    paths = [tmp_path / f"{i}.json" for i in range(3)]
+    for path in paths:
+        path.write_text("old")
+    files.neighbour(paths[bad]).mkdir()
+
+    with pytest.raises(TakeoffError, match=f"{bad}.json could not be written"):
+        files.replace_together(dict.fromkeys(paths, "new"))
+
+    assert [path.read_text() for path in paths] == ["old"] * 3
+    files.neighbour(paths[bad]).rmdir()
+    assert sorted(tmp_path.iterdir()) == paths

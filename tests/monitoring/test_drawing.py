@@ -3,15 +3,18 @@
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from monitoring import drawing
 from monitoring.drawing import Drawer
+from takeoff import files
 
 WINDOWS = 700  # whose jobs are more than a pipe holds, as are the answers to a tenth of them
 PATIENCE_SECONDS = 120
+PAGE = Path("nowhere") / "window.html"
 ROWS = pd.DataFrame({"a": [1.0]})
 # Stand-ins that read jobs and answer as the real process does, but draw nothing.
 TALKS_MUCH = """
@@ -23,6 +26,13 @@ STOPS_ANSWERING = """
 import json, sys, time
 print(json.dumps({"name": json.loads(sys.stdin.readline())["name"], "problem": None}), flush=True)
 time.sleep(3600)
+"""
+WRITES_A_PAGE = """
+import json, pathlib, sys
+for line in sys.stdin:
+    job = json.loads(line)
+    pathlib.Path(job["page"]).write_text("new")
+    print(json.dumps({"name": job["name"], "problem": None}), flush=True)
 """
 ENDS_IN_THE_MIDDLE = """
 import json, sys
@@ -38,7 +48,7 @@ def drawn(windows: int) -> list[str]:
     def draw() -> None:
         with Drawer(0.5) as drawer:
             for number in range(windows):
-                drawer.draw({"name": f"{number}", "end": "2013-09-02"}, ROWS)
+                drawer.draw({"name": f"{number}", "end": "2013-09-02"}, ROWS, PAGE)
             found.extend(drawer.finish())
 
     thread = threading.Thread(target=draw, daemon=True)
@@ -80,10 +90,30 @@ def test_one_that_ended_in_the_middle_of_an_answer_is_named(process: Callable[[s
     assert drawn(3) == [f"No Evidently report of {i}: {drawing.ENDED}" for i in (1, 2)]
 
 
+def test_a_page_takes_its_place_only_when_its_owner_puts_it_there(
+    process: Callable[[str], None], tmp_path: Path
+) -> None:
+    process(WRITES_A_PAGE)
+    pages = [tmp_path / "published.html", tmp_path / "given up.html"]
+    pages[1].write_text("old")
+
+    with Drawer(0.5) as drawer:
+        for page in pages:
+            drawer.draw({"name": page.stem, "end": "2013-09-02"}, ROWS, page)
+        assert drawer.finish() == []
+        assert drawer.pages() == pages
+        files.replace_together({}, pages[:1])
+
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {
+        "published.html": "new",
+        "given up.html": "old",
+    }
+
+
 def test_an_error_meanwhile_ends_the_process_at_once(process: Callable[[str], None]) -> None:
     process("import time; time.sleep(3600)")
 
     with pytest.raises(ZeroDivisionError), Drawer(0.5) as drawer:
         for number in range(WINDOWS):
-            drawer.draw({"name": f"{number}", "end": "2013-09-02"}, ROWS)
+            drawer.draw({"name": f"{number}", "end": "2013-09-02"}, ROWS, PAGE)
         raise ZeroDivisionError

@@ -150,7 +150,9 @@ def notes(day: str) -> str:
 
 
 def reports() -> dict[str, bytes]:
-    return {str(file): file.read_bytes() for file in paths.MONITORING.rglob("*") if file.suffix}
+    return {
+        str(file): file.read_bytes() for file in paths.MONITORING.rglob("*") if file.is_file() and file.suffix
+    }
 
 
 def test_a_run_measures_every_window_decides_and_writes_the_page(
@@ -457,6 +459,43 @@ def test_a_disk_that_fills_up_leaves_the_last_good_report(
     assert "could not be written" in said and "Traceback" not in said
     assert reports() == before
     assert watch() in (0, 3)
+
+
+@pytest.mark.parametrize(
+    "file", [paths.WINDOWS / f"{DAYS[2]}.json", paths.DECISION_REPORT, paths.MONITORING_PAGE]
+)
+def test_reports_are_written_all_or_none(
+    file: Path, project: Path, watch: Monitor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log(project, DAYS[:2])
+    watch()
+    before = reports()
+    log(project, DAYS[2:])
+    files.neighbour(file).mkdir()  # so that it can't be written
+
+    assert watch() == 1
+
+    assert f"{file.name} could not be written" in capsys.readouterr().err
+    assert reports() == before
+    files.neighbour(file).rmdir()
+    assert watch() in (0, 3)
+    assert DAYS[2] in paths.MONITORING_PAGE.read_text(encoding="utf-8")
+
+
+def test_a_drawing_that_cannot_be_written_is_named_and_takes_nothing_else_with_it(
+    project: Path, watch: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    log(project, DAYS[:1])
+    drawn = paths.WINDOWS / f"{DAYS[0]}.html"
+    files.write_text(drawn, "old")
+    files.neighbour(drawn).mkdir()
+
+    assert watch(evidently=True) in (0, 3)
+
+    assert any(f"No Evidently report of {DAYS[0]}" in each for each in decision()["notes"])
+    assert drawn.read_text(encoding="utf-8") == "old"
+    assert result(DAYS[0])["rows"] == MOST_ROWS
 
 
 def test_a_log_that_is_gone_leaves_the_last_good_report(
