@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from monitoring import findings
 from monitoring.findings import Reason, Result, number
 from takeoff.params import Monitoring
+from takeoff.value import PER_ROWS
 
 State = Literal["healthy", "watch", "retrain"]
 
@@ -233,7 +234,7 @@ def _money(results: Sequence[Result], settings: Monitoring) -> str:
         cost = findings.metric((result.get("estimated") or {}).get("metrics"), "cost")
         if cost:
             return (
-                f"Decisions are estimated to cost {number(cost['value'])} per 1,000 rows in {name}; "
+                f"Decisions are estimated to cost {number(cost['value'])} per {PER_ROWS:,} rows in {name}; "
                 "too few labels have come to know."
             )
     return "What the decisions cost is not known: no labels have come."

@@ -30,6 +30,7 @@ from takeoff.errors import TakeoffError
 from takeoff.packaging import DEFAULT_LOG, LOG_VARIABLE
 from takeoff.params import Params
 from takeoff.stage import read_config, run, show
+from takeoff.value import PER_ROWS
 
 LOCK = paths.MONITORING / ".lock"
 COLOURS = {"healthy": "green", "watch": "yellow", "retrain": "bold red"}
@@ -130,7 +131,7 @@ def _announce(hook: str, decision: dict[str, Any], params: Params) -> None:
 
 def _table(decision: Mapping[str, Any], results: Sequence[Result]) -> Table:
     by_name = {each["window"]["name"]: each for each in results}
-    table = Table(title="What was measured; money is for 1,000 rows")
+    table = Table(title=f"What was measured; money is for {PER_ROWS:,} rows")
     for heading in (
         "window",
         "state",

@@ -26,6 +26,7 @@ from monitoring.page_lines import by_weight, named, sections
 from monitoring.page_words import WORDS, word_of
 from takeoff import files, paths
 from takeoff.log_schema import INVALID_ROWS
+from takeoff.value import PER_ROWS
 
 REASONS = 6  # shown at once; the others behind a click
 STATES = {"healthy": "Healthy", "watch": "Watch", "retrain": "Retrain"}
@@ -94,6 +95,7 @@ def render(title: str, reports: Reports) -> str:
         reasons_shown=REASONS,
         quality=latest.quality if latest else None,
         invalid_rows=INVALID_ROWS,
+        per_rows=f"{PER_ROWS:,} rows",
         named=named,
         words=WORDS,
         word_of=word_of,
@@ -125,7 +127,12 @@ def figures(latest: Result) -> list[Figure]:
         found.append(Figure(label, "cost", text(money.model, "number"), ", ".join(beside)))
     elif latest.estimated and (cost := latest.estimated.metrics.get("cost")):
         found.append(
-            Figure("Cost per 1,000 rows", "live", text(cost, "number"), "estimated: too few labels yet")
+            Figure(
+                f"Cost per {PER_ROWS:,} rows",
+                "live",
+                text(cost, "number"),
+                "estimated: too few labels yet",
+            )
         )
     if money and money.total_model is not None and money.total_rule is not None:
         gain = money.total_rule - money.total_model

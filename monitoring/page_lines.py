@@ -8,6 +8,7 @@ from monitoring.page_charts import Chart, Series, chart, curve
 from monitoring.page_input import ColumnDrift, Estimate, Result
 from monitoring.page_words import word_of
 from takeoff.evaluation import HIGHER_IS_BETTER
+from takeoff.value import PER_ROWS
 
 WORST = 6  # columns whose drift has a time line of its own
 RECENT = 3  # windows by which the worst columns are chosen, and whose calibration is drawn
@@ -88,7 +89,7 @@ def _section(name: str, about: str, charts: Sequence[Chart | None], large: bool 
 def _money(results: Sequence[Result]) -> Chart | None:
     money = [each.performance.money if each.performance else None for each in results]
     known = next((each for each in money if each), None)
-    unit = f"{known.currency} per {known.per_rows:,} rows" if known else "per 1,000 rows"
+    unit = f"{known.currency} per {known.per_rows:,} rows" if known else f"per {PER_ROWS:,} rows"
     return chart(
         "money",
         "Cost of the decisions",

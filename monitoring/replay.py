@@ -41,7 +41,6 @@ DEFAULT_URL = "http://127.0.0.1:3000"
 KEY_VARIABLE = "TAKEOFF_API_KEY"
 JOURNAL = paths.MONITORING / "replay.jsonl"
 TICK_SECONDS = 3600.0  # simulated; the longest that a label is late
-SETTINGS = ("start", "end", "sample", "seed", "fault", "since")  # a replay with others is another one
 SAY_SECONDS = 15.0  # between two lines of progress where there is no terminal
 
 
