@@ -202,6 +202,32 @@ def test_a_label_that_comes_late_has_only_its_own_window_measured_again(
     assert result(DAYS[1])["labels"]["rows"] == 9
 
 
+def test_what_was_estimated_of_a_day_is_kept_to_be_held_against_its_labels(
+    project: Path, watch: Monitor
+) -> None:
+    contract = read_contract(project)
+    entries = log(project, change=unlabelled)
+    watch()
+    told = {name: each["value"] for name, each in result(DAYS[0])["estimated"]["metrics"].items()}
+    with closing(open_store(URL, list(contract.columns), contract.hash, contract.numbers)) as store:
+        truths = contract.target.classes
+        store.insert(
+            labels=[
+                Label(each.id, truths[i % len(truths)], each.time, each.time)
+                for i, each in enumerate(entries[:MOST_ROWS])
+            ]
+        )
+
+    watch()
+
+    known = result(DAYS[0])
+    assert known["estimated"]["reported"] == told
+    cost = known["performance"]["metrics"]["cost"]["value"]
+    error = result(DAYS[1])["estimated"]["last_known_error"]
+    assert error["window"] == DAYS[0]
+    assert error["cost"] == pytest.approx(told["cost"] - cost, abs=1e-5)
+
+
 def test_labels_without_a_prediction_are_told(project: Path, watch: Monitor) -> None:
     contract = read_contract(project)
     entries = log(project, DAYS[:1])
