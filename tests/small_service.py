@@ -107,6 +107,7 @@ class Service:
 
     def kill(self) -> None:
         """Kill supervisor and workers at once; each has a session of its own, so no one signal does."""
+        self.process.send_signal(signal.SIGSTOP)  # so that it makes no more of them
         workers = self.workers()
         for each in (self.process, *workers):
             each.kill()

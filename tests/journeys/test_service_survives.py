@@ -21,8 +21,8 @@ from tests.traffic import Load, Request, load, predict, predict_batch, send_all
 pytestmark = pytest.mark.slow
 
 CONTRACT = read_contract(PROJECT)
-SERVICE_KILLS = 17
-WORKER_KILLS = 3  # fewer: the supervisor looks after its workers every 10 s only
+KILLS = {"sqlite": 12, "postgresql": 4, "spool": 4}  # by where answers go; of a worker, and as many of all
+REPLACED = 2  # workers, whose replacement is waited for: the supervisor looks after them every 10 s only
 SPOOLING, SPOOLED = "takeoff_log_spooling", "takeoff_log_spooled_rows"
 SEED = 5
 
@@ -64,22 +64,35 @@ def test_a_connection_is_let_go_now_and_then_only_where_another_worker_could_tak
 # killed
 
 
-def test_what_was_answered_is_in_the_log_however_often_all_of_the_service_is_killed(
-    boosted: Packed, tmp_path: Path
+@pytest.mark.parametrize("home", KILLS)
+def test_what_was_answered_is_in_the_log_however_often_a_worker_and_then_all_of_the_service_is_killed(
+    boosted: Packed, tmp_path: Path, home: str, request: pytest.FixtureRequest
 ) -> None:
+    postgres = None if home == "sqlite" else request.getfixturevalue("postgres")
+    url = postgres.new_log() if postgres else f"sqlite:///{tmp_path}/log/predictions.db"
+    own = {"workers": "2", "log_url": url, "spool_dir": str(tmp_path / "spool")}
     random, answered = Random(SEED), Counter[str]()
-    for number in range(SERVICE_KILLS):
-        with serving(boosted, tmp_path, workers=str(1 + number % 2)) as service:
-            assert is_whole(service)
-            assert not answered - Counter(logged_ids(service))
+    if home == "spool":
+        postgres.stop()
+    for _ in range(KILLS[home]):
+        with serving(boosted, tmp_path, **own) as service:
+            if home == "sqlite":
+                assert is_whole(service)
+            if home != "spool":
+                assert not answered - Counter(ids_in(url))
             with load(service.port, requests()) as clients:
-                more_answers(clients, random.randint(1, 1_500))
+                more_answers(clients, random.randint(1, 500))
+                kill_busiest_worker(service)
+                more_answers(clients, random.randint(1, 500))  # by the other one
                 service.kill()
                 clients.stop()
             answered.update(clients.ids)
 
-    assert is_whole(service)
-    assert not answered - Counter(logged_ids(service))
+    if home == "spool":
+        postgres.start()
+        with serving(boosted, tmp_path, **own) as service:
+            until(lambda: not list((tmp_path / "spool").iterdir()), "what the dead have left is drained")
+    assert not answered - Counter(ids_in(url))
     assert max(answered.values()) == 1
 
 
@@ -87,7 +100,7 @@ def test_a_killed_worker_is_replaced_and_what_it_had_answered_is_in_the_log(
     boosted: Packed, tmp_path: Path
 ) -> None:
     with serving(boosted, tmp_path, workers="2") as service, load(service.port, requests()) as clients:
-        for _ in range(WORKER_KILLS):
+        for _ in range(REPLACED):
             more_answers(clients, 500)
             killed = kill_busiest_worker(service)
             more_answers(clients, 500)  # by the other one
