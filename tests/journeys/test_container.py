@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -110,18 +111,53 @@ def machine() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def engine(machine: None) -> list[str]:
-    try:
-        engine = container.find_engine(os.environ.get("CONTAINER_ENGINE", ""))
-    except TakeoffError as error:
-        pytest.skip(str(error))
-    found = subprocess.run([*engine, "image", "inspect", BASE], capture_output=True, check=False)
+    return engine_with_base()
+
+
+def engine_with_base() -> list[str]:
+    """The engine, which has the base image or has pulled it. Skips only where no engine is installed."""
+    if not any(map(shutil.which, container.ENGINES)):
+        pytest.skip(f"none is installed of {', '.join(container.ENGINES)}")
+    engine = container.find_engine(os.environ.get("CONTAINER_ENGINE", ""))
+    base = os.environ.get("CONTAINER_BASE_IMAGE", BASE)
+    found = subprocess.run([*engine, "image", "inspect", base], capture_output=True, check=False)
     if found.returncode != 0:
-        pulled = subprocess.run(
-            [*engine, "pull", "--quiet", BASE], capture_output=True, text=True, check=False
-        )
+        command = [*engine, "pull", "--quiet", base]
+        pulled = subprocess.run(command, capture_output=True, text=True, check=False)
         if pulled.returncode != 0:
-            pytest.skip(f"{BASE} is not here and cannot be pulled: {pulled.stderr.strip().splitlines()[-1:]}")
+            pytest.fail(
+                f"{engine[0]} has no {base} and cannot pull it: {pulled.stderr.strip()}\n"
+                f"Load it (`{engine[0]} load`), or name another with Python 3.11 and pip: "
+                f"CONTAINER_BASE_IMAGE=... As root, {STAND_IN} makes one, where that is.",
+                pytrace=False,
+            )
     return engine
+
+
+@pytest.mark.parametrize(
+    ("engines", "outcome", "told"),
+    [
+        ({}, pytest.skip.Exception, "none is installed"),
+        ({"docker": "exit 1"}, TakeoffError, "docker does not work"),
+        ({"podman": '[ "$1" = info ] || { echo no route >&2; exit 1; }'}, pytest.fail.Exception, "no route"),
+    ],
+    ids=["no engine", "an engine that does not work", "no base image"],
+)
+def test_the_image_is_passed_over_only_where_no_engine_is_installed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engines: dict[str, str],
+    outcome: type[BaseException],
+    told: str,
+) -> None:
+    for name, script in engines.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CONTAINER_ENGINE", raising=False)
+
+    with pytest.raises(outcome, match=told):
+        engine_with_base()
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ def test_rows_that_the_service_would_refuse_are_left_to_what_the_monitor_knows_o
         "none": 0.0,
         "a third": 0.33,
     }
-    assert found["all"].states == {NOT_JUDGED: 1}  # nothing is left to be judged, so nobody has noticed
+    assert found["all"].states == {"watch": 1}  # of which nothing is left but that they were refused
     assert found["a third"].states == {"watch": 1}
 
 
