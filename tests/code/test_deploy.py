@@ -3,12 +3,14 @@
 import json
 import re
 from importlib.resources import files as package_files
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
 
 from serving.deploy import container
 from serving.edge import BENTOML, OPEN
@@ -35,6 +37,31 @@ DEPLOYMENT = MANIFESTS["Deployment/takeoff"]["spec"]
 POD = DEPLOYMENT["template"]["spec"]
 (POD_CONTAINER,) = POD["containers"]
 POLICY = MANIFESTS["NetworkPolicy/takeoff"]["spec"]
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+
+
+class Strict(BaseModel):
+    """Takes no key that it does not know, and no number for a text: YAML reads 0123 as one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, alias_generator=to_camel)
+
+
+class OtherImage(Strict):
+    name: Name
+    new_name: str
+    new_tag: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+
+
+class Kustomization(Strict):
+    """What kustomization.yaml says, by https://kubectl.docs.kubernetes.io/references/kustomize/kustomization."""
+
+    api_version: Literal["kustomize.config.k8s.io/v1beta1"]
+    kind: Literal["Kustomization"]
+    namespace: Name
+    resources: list[str]
+    images: list[OtherImage]
 
 
 def image_environment() -> dict[str, str]:
@@ -105,6 +132,33 @@ def test_kustomize_applies_every_manifest_but_the_example() -> None:
     manifests = {file.name for file in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml", EXAMPLE}
 
     assert set(KUSTOMIZATION["resources"]) == manifests
+
+
+def test_the_kustomization_says_what_kustomize_knows() -> None:
+    Kustomization.model_validate(KUSTOMIZATION)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nameSpace": "takeoff"},
+        {"resources": "deployment.yaml"},
+        {"kind": "Kustomize"},
+        {"images": [{**KUSTOMIZATION["images"][0], "newtag": "1"}]},
+        {"images": [{**KUSTOMIZATION["images"][0], "newTag": 1}]},
+    ],
+    ids=str,
+)
+def test_a_mistake_in_the_kustomization_is_noticed(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Kustomization.model_validate({**KUSTOMIZATION, **change})
+
+
+def test_kustomize_puts_the_pushed_image_and_the_namespace_where_the_manifests_have_theirs() -> None:
+    said = Kustomization.model_validate(KUSTOMIZATION)
+
+    assert [image.name for image in said.images] == [POD_CONTAINER["image"].split(":")[0]]
+    assert f"Namespace/{said.namespace}" in MANIFESTS
 
 
 # one service behind all of them
