@@ -32,12 +32,12 @@ CHOSEN = (
     f"p.seq, p.id, {WINDOW_TIME}, p.time, p.model_version, p.contract, p.row, p.probabilities, p.decision, "
     "p.review, p.latency_ms, p.row_id, l.label, l.time, l.known_at, s.model_version, s.probabilities"
 )
-# Of several challengers the newest: versions are numbers, so of two the longer is the greater.
+# The service asks one challenger of a row. Should a log hold several all the same, the last by name is read:
+# a version is `candidate-hash`, which tells no order, and the log does not keep when they answered.
 JOINED = (
     "FROM predictions p LEFT JOIN labels l ON l.prediction_id = p.id "
     "LEFT JOIN shadow_predictions s ON s.prediction_id = p.id AND NOT EXISTS (SELECT 1 "
-    "FROM shadow_predictions n WHERE n.prediction_id = p.id AND "
-    "(length(n.model_version), n.model_version) > (length(s.model_version), s.model_version)) "
+    "FROM shadow_predictions n WHERE n.prediction_id = p.id AND n.model_version > s.model_version) "
     "WHERE p.seq > ? AND p.seq <= ?"
 )
 SUMMARY = (
@@ -70,7 +70,8 @@ class Chunk(NamedTuple):
         probabilities: float32, shape (n, classes), in the contract's order of classes.
         shadow: what the challenger said, float32, shape (n, classes); NaN where it said nothing.
         shadow_versions: category, shape (n,): version of the challenger that was asked, else missing. Where
-            several were, the newest. A version beside NaN in `shadow` is a challenger that failed.
+            several were, as the service never does, the last by name. A version beside NaN in `shadow` is a
+            challenger that failed.
     """
 
     rows: pd.DataFrame

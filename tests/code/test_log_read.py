@@ -196,19 +196,22 @@ def test_a_label_counts_whether_it_came_before_its_prediction_after_it_or_twice(
     assert pd.isna(found[never.id])
 
 
-def test_of_several_challengers_the_newest_is_read_and_a_failed_one_is_told(store: Store, url: str) -> None:
+def test_of_several_challengers_the_last_by_name_is_read_and_a_failed_one_is_told(
+    store: Store, url: str
+) -> None:
     several, failed = entries(2)
-    answers = [shadow(several)._replace(model_version=version) for version in ("10", "9", "2")]
+    last, *others = "network-2d0e41b7a9c3", "network-1f0e41b7a9c3", "logistic-ff0e41b7a9c3"
+    answers = [shadow(several)._replace(model_version=version) for version in (last, *others)]
     answers[0] = answers[0]._replace(probabilities="[0.1, 0.9]")
     error = shadow(failed)._replace(
-        model_version="2", probability=None, probabilities=None, decision=None, error="MemoryError"
+        model_version=others[0], probability=None, probabilities=None, decision=None, error="MemoryError"
     )
     store.insert([several, failed], [*answers, error])
 
     chunk = read(url)
 
     assert chunk.answers["prediction_id"].tolist() == ids([several, failed])
-    assert chunk.shadow_versions.tolist() == ["10", "2"]
+    assert chunk.shadow_versions.tolist() == [last, others[0]]
     assert chunk.shadow[0].tolist() == [np.float32(0.1), np.float32(0.9)]
     assert np.isnan(chunk.shadow[1]).all()
 
