@@ -59,6 +59,10 @@ bench-serving: setup  ## the service against its limits, with wrk; writes report
 bench-monitoring: setup  ## the monitor against its limits; writes reports/benchmarks/monitoring.md
 	@$(BIN)/python -m tests.benchmarks.monitoring
 
+.PHONY: bench-notebooks
+bench-notebooks: setup  ## notebooks, promotion and pilot-check against their limits; writes reports/benchmarks/notebooks.md
+	@$(BIN)/python -m tests.benchmarks.notebooks
+
 .PHONY: lab
 lab: PORT := 8888
 lab: setup  ## open the notebooks in JupyterLab on http://127.0.0.1:8888 (PORT=... for another port)
