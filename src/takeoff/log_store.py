@@ -158,7 +158,6 @@ class Store:
         removed = 0
         with self._db.transaction():
             self._db.lock("retention")
-            self._db.lock("labels")
             oldest = self._db.query("SELECT seq, id, time FROM predictions ORDER BY seq LIMIT ?", at_most)
             if oldest:
                 [(newest,)] = self._db.query("SELECT max(seq) FROM predictions")

@@ -132,7 +132,8 @@ def test_a_process_that_stands_still_while_it_writes_costs_no_answer_of_another(
         command = [sys.executable, "-c", script, sqlite_url]
         log = start_log(sqlite_url)
         with subprocess.Popen(command, env=python_environment(), cwd=PROJECT) as frozen:
-            await asyncio.to_thread(os.waitid, os.P_PID, frozen.pid, os.WSTOPPED | os.WNOWAIT)
+            ends = os.WSTOPPED | os.WEXITED | os.WNOWAIT
+            await asyncio.to_thread(os.waitid, os.P_PID, frozen.pid, ends)
             for each in given:
                 await log.submit([each])
             assert log.state().mode == "spool"
