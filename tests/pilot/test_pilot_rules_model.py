@@ -162,6 +162,54 @@ def test_what_has_an_onnx_form_or_never_ships_is_spared(source: str) -> None:
     assert found(source, "onnx") == []
 
 
+def network(forward: str, signature: str = "self, x") -> str:
+    """A notebook with one network, whose `forward` begins in line 4."""
+    lines = "\n".join(f"        {line}" for line in forward.split("\n"))
+    return f"import numpy as np, torch\nclass Net(torch.nn.Module):\n    def forward({signature}):\n{lines}\n"
+
+
+@pytest.mark.parametrize(
+    ("forward", "line"),
+    [
+        ("return x / x.max().item()", 4),
+        ("y = x.detach().cpu().numpy()\nreturn torch.from_numpy(y)", 4),
+        ("y = x + 1\nreturn torch.tensor(y.tolist())", 5),
+        ("return torch.from_numpy(np.log1p(x))", 4),
+        ("if x.sum() > 0:\n    return x\nreturn -x", 4),
+        ("y = self.first(x)\nwhile y.norm() > 1:\n    y = y / 2\nreturn y", 5),
+        ("for _ in range(int(x[0, 0])):\n    x = x + 1\nreturn x", 4),
+        ("count = x[0, 0]\nfor _ in range(count):\n    x = x + 1\nreturn x", 5),
+        ("return x if x.mean() > 0 else -x", 4),
+        ("with torch.no_grad():\n    if (x > 0).any():\n        x = -x\nreturn x", 5),
+    ],
+)
+def test_a_network_that_leaves_its_graph_is_found(forward: str, line: int) -> None:
+    assert [each.line for each in found(network(forward), "onnx")] == [line]
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        "if x.shape[0] > 1 and x.dim() == 2 and len(x) > 3:\n    x = x[:, :2]\nreturn x",
+        "rows = x.size(0)\nfor place in range(rows):\n    x = x + place\nreturn x",
+        "if self.training:\n    x = self.dropout(x)\nreturn x",
+        "for layer in self.layers:\n    x = layer(x)\nreturn x",
+        "if self.depth > 2 or mask is not None:\n    x = x * mask\nreturn x",
+        "if whole:\n    return x\nreturn x[:, : int(times)]",
+        "y = x.shape[1]\nif y > 2:\n    x = x * np.sqrt(y)\nreturn x",
+        "return torch.where(x > 0, x, self.scale.item() * x)",
+        "parts = [embed(x[:, i]) for i, embed in enumerate(self.embeddings)]\nreturn torch.cat(parts)",
+    ],
+)
+def test_a_network_that_decides_by_shapes_and_settings_is_spared(forward: str) -> None:
+    assert found(network(forward, "self, x, mask=None, whole=False, *, times: int = 2"), "onnx") == []
+
+
+def test_a_network_may_do_what_it_likes_outside_of_its_forward() -> None:
+    method = "    def report(self, x):\n        return x.item()\n"
+    assert found(network("return x") + method + "\nprint(Net()(x).item())\n", "onnx") == []
+
+
 @pytest.mark.slow  # skl2onnx takes seconds to load
 def test_a_step_that_only_the_run_showed_is_found() -> None:
     seen = (

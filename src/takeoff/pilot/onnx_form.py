@@ -8,6 +8,7 @@ from functools import cache
 from takeoff.pilot.code import Call, Code, Place, argument, constant, dotted
 from takeoff.pilot.facts import Outcome
 from takeoff.pilot.finding import Finding
+from takeoff.pilot.torch_form import left_graphs
 
 # Libraries that fit models of their own, which neither `of_pipeline` nor `of_network` can write.
 OTHERS = {
@@ -58,12 +59,13 @@ FOR_OWN = (
 
 
 def onnx_form(code: Code, outcome: Outcome) -> list[Finding]:
-    """Models and steps that have no ONNX form here, each class once."""
+    """Models and steps that have no ONNX form here, each class once; of a network, each line."""
     found: dict[str, Finding] = {}
     for name, place, text, action in (
         *_classes(code),
         *_libraries(code),
         *_steps(code),
+        *left_graphs(code),
         *_at_run(code, outcome),
     ):
         found.setdefault(name, Finding("onnx", place.cell, place.line, text, action))
