@@ -14,6 +14,7 @@ from takeoff import files, model, notebook_run, packaging, paths
 from takeoff.contract import Contract
 from takeoff.log_store import open_store
 from takeoff.notebook_run import CellFailed
+from takeoff.pilot.check import check
 from takeoff.promotion.module import header_of
 from tests.conftest import PROJECT
 from tests.monitoring import production
@@ -142,6 +143,15 @@ def test_where_the_log_no_longer_has_the_rows_it_says_so(
 
     with pytest.raises(CellFailed, match=r"The prediction log has no rows of .* any more"):
         read_drift(monitored, None)
+
+
+@pytest.mark.slow
+@every_notebook
+def test_the_pilot_check_runs_it_and_says_nothing(notebook: Path, project_folder: Path) -> None:
+    report = check(project_folder / "notebooks" / notebook.name, project_folder, timeout=600)
+
+    assert report.outcome.ran
+    assert [(each.rule, each.cell, each.found) for each in report.findings] == []
 
 
 @pytest.mark.slow

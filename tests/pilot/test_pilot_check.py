@@ -15,12 +15,10 @@ from typer.testing import CliRunner, Result
 
 from takeoff.cli import app
 from takeoff.errors import TakeoffError
-from takeoff.pilot.check import Report, check, judge
-from takeoff.pilot.code import parse
+from takeoff.pilot.check import Report, check
 from takeoff.pilot.facts import NOT_RUN
 from takeoff.pilot.finding import RULES, SEVERITIES, Finding, explain_score, points, score
 from takeoff.pilot.report import render
-from takeoff.promotion.cells import read as read_notebook
 from takeoff.stage import WIDTH_WITHOUT_TERMINAL
 from tests.conftest import PROJECT
 from tests.pilot.planted import FOLDER, Planted, notebook_of, planted, write, write_data
@@ -28,7 +26,6 @@ from tests.pilot.planted import FOLDER, Planted, notebook_of, planted, write, wr
 LEAST_FOUND = 0.9  # of all planted faults
 LEAST_OF_EACH = 5  # faults of each rule among the planted
 LONGEST_RUN = 120  # seconds
-OWN = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +100,6 @@ def test_nothing_is_said_on_a_clean_notebook(clean: Planted, tables: Path, split
     assert report.outcome.ran and report.outcome.stopped is None
     assert told(report.findings) == []
     assert report.score == 100
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("notebook", OWN, ids=lambda path: path.name)
-def test_nothing_is_said_on_the_project_s_own_notebooks(notebook: Path) -> None:
-    """Their run is a test of its own, on real data."""
-    assert told(judge(parse(read_notebook(notebook)), NOT_RUN, notebook, PROJECT)) == []
 
 
 def command(*arguments: str) -> Result:
