@@ -1,5 +1,6 @@
 """A notebook goes to production: promoted by one command, trained with the others, tested, proven."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from takeoff.promotion.registration import places_of
 from tests.conftest import PROJECT
 from tests.promotable import NOTEBOOK, PLAIN, make_promotable, only_added, promote, tree, write_notebook
 from tests.promotion.awkward import AWKWARD
-from tests.whole_project import command, environment
+from tests.whole_project import command, environment, repro
 
 pytestmark = pytest.mark.slow
 
@@ -188,6 +189,32 @@ def test_a_cell_that_the_module_does_not_use_may_change(again: Path) -> None:
 
 def change_notebook(folder: Path) -> None:
     write_notebook(folder, PLAIN.replace("STRENGTH = 0.5", "STRENGTH = 0.75"))
+
+
+def changed_files(folder: Path) -> set[str]:
+    """What git would say is new or not as it was committed."""
+    done = subprocess.run(["git", "status", "-sz", "-uall"], cwd=folder, capture_output=True, check=True)
+    return {each[3:] for each in done.stdout.decode().split("\0") if each}
+
+
+def test_the_next_run_trains_and_judges_a_new_candidate_with_the_others(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a clone"
+    shutil.copytree(finished, folder, symlinks=True)
+    write_notebook(folder, PLAIN)
+    known = changed_files(folder)
+    promoted = promote(folder, NOTEBOOK, "--as", "plain")
+    assert promoted.returncode == 0, promoted.stdout + promoted.stderr
+
+    done = repro(folder)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert changed_files(folder) - known == {each.as_posix() for each in places_of("plain")}
+    before, after = (files.read_json(each / paths.RELEASE_REPORT) for each in (finished, folder))
+    others, judged = ({each["name"] for each in report["comparisons"]} for report in (before, after))
+    assert judged == others | {"plain"}
+    assert "train@plain" in yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]
 
 
 def replace(path: Path, old: str, new: str) -> None:
