@@ -169,6 +169,30 @@ def spline(folder: Path) -> None:
     write_notebook(folder, text)
 
 
+def branching_network(folder: Path) -> None:
+    network = """class Branching(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, codes, numbers):
+        scores = numbers.nan_to_num()[:, :1].expand(-1, self.classes)
+        if scores.sum() > 0:
+            scores = -scores
+        return torch.softmax(scores, dim=1)
+
+
+def fit("""
+    before, body = PLAIN.split('    """A weight for each category."""\n', 1)
+    body = """    torch.manual_seed(seed)
+    network = Branching(len(contract.target.classes))
+    return of_network(network, vocabularies_of(fit.features, contract), contract)
+""" + body.split("    return of_pipeline(pipeline, contract)\n", 1)[1]
+    imports = "import torch\nfrom torch import nn\nfrom takeoff.candidates import of_network, vocabularies_of"
+    text = before.replace("from takeoff.candidates import of_pipeline", imports) + body
+    write_notebook(folder, text.replace("def fit(", network))
+
+
 CALL = "fitted = fit(train, validation, Settings(penalty=2.0), contract, params.seed)"
 
 
@@ -186,11 +210,25 @@ CALL = "fitted = fit(train, validation, Settings(penalty=2.0), contract, params.
         (with_line("STRENGTH = 0.5", "STRENGTH = train.labels.mean()"), "`STRENGTH`"),
         (spline, "its step SplineTransformer has no ONNX form. KBinsDiscretizer or PolynomialFeatures"),
         (
+            branching_network,
+            "The network can't be written as ONNX: Could not guard on data-dependent expression",
+        ),
+        (
             with_line("    columns = Col", "    import notebook_helper\n    columns = Col"),
             "cell 5: ModuleNotFoundError: No module named 'notebook_helper'",
         ),
     ],
-    ids=["no tag", "fails", "undefined", "never called", "bad settings", "from data", "no ONNX", "no module"],
+    ids=[
+        "no tag",
+        "fails",
+        "undefined",
+        "never called",
+        "bad settings",
+        "from data",
+        "no ONNX",
+        "a branch",
+        "no module",
+    ],
 )
 def test_a_notebook_that_cannot_go_to_production_says_why(project: Path, edit: Edit, words: str) -> None:
     edit(project)
