@@ -144,10 +144,11 @@ def test_everything_still_agrees_with_its_notebook(awkward: Promoted) -> None:
     assert done.stdout.count("ok: ") == len(NAMES)
 
 
-def test_promoting_twice_changes_nothing_and_runs_nothing(again: Path) -> None:
+@pytest.mark.parametrize("upkeep", [(), ("--upkeep", "300")], ids=["unsaid", "as it is"])
+def test_promoting_twice_changes_nothing_and_runs_nothing(again: Path, upkeep: tuple[str, ...]) -> None:
     before = tree(again)
 
-    done = promote(again, NOTEBOOK, "--as", "plain")
+    done = promote(again, NOTEBOOK, "--as", "plain", *upkeep)
 
     assert done.returncode == 0
     assert "plain is up to date" in done.stdout

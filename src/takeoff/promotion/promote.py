@@ -36,7 +36,7 @@ def promote(path: Path, name: str, upkeep: float | None, overwrite: bool) -> Non
     contract, params = read_config()
     notebook = _checked(path, name, upkeep)
     generated = generate(notebook, name)
-    if upkeep is None and registration.is_registered(name, generated.text, params):
+    if registration.is_registered(name, generated.text, upkeep, params):
         _say(f"{name} is up to date with {notebook.path.as_posix()}. Nothing was changed.")
         return
     _check_unchanged_by_hand(name, generated, overwrite)

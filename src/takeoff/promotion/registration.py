@@ -48,8 +48,8 @@ def places_of(name: str) -> Places:
     return Places(CANDIDATES / f"{name}.py", TESTS / f"test_candidate_{name}.py", Path(PARAMS_FILE))
 
 
-def is_registered(name: str, module: str, params: Params) -> bool:
-    """Whether the module stands there as it would be written, with its tests, and competes."""
+def is_registered(name: str, module: str, upkeep: float | None, params: Params) -> bool:
+    """Whether the module stands there as it would be written, with its tests, and competes at this upkeep."""
     places = places_of(name)
     return (
         places.module.is_file()
@@ -57,6 +57,7 @@ def is_registered(name: str, module: str, params: Params) -> bool:
         and places.tests.is_file()
         and name in params.candidates
         and name in params.compete
+        and upkeep in (None, params.candidates[name].upkeep)
     )
 
 
