@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from takeoff.promotion.cells import digest, read
-from takeoff.promotion.module import Need, body_digest_of, generate, header_of
+from takeoff.promotion.module import Need, body_digest_of, generate, header_of, same_code
 from tests.conftest import PROJECT
 from tests.promotion.alike import ALIKE
 from tests.promotion.awkward import AWKWARD
@@ -67,6 +67,19 @@ def test_a_module_that_was_changed_by_hand_no_longer_has_the_digest_that_it_name
         assert header is not None
         assert changed != text
         assert header.body_digest != body_digest_of(changed)
+
+
+def test_digests_in_the_code_tell_two_modules_apart_and_those_in_the_header_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = promoted(
+        f"{SETTINGS}# %% candidate\nSOURCE = '{'a' * 64}'\n{FIT}{CALL}", tmp_path, monkeypatch
+    ).text
+    header = header_of(text)
+    assert header is not None
+
+    assert same_code(text, text.replace(header.digest, "b" * 64).replace(header.body_digest, "c" * 64))
+    assert not same_code(text, text.replace("a" * 64, "b" * 64))
 
 
 def test_a_module_that_a_person_wrote_has_no_header() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from takeoff.errors import TakeoffError
 from takeoff.promotion.module import generate
+from takeoff.promotion.trial import record
 from tests.promotion.promoting import CALL, SETTINGS, refusal, written
 
 # The tagged cell that uses `x`: cell 2 where nothing stands before it, its line 2 where nothing is said.
@@ -280,6 +281,14 @@ def test_a_constant_that_stands_below_what_needs_it_is_refused(tmp_path: Path) -
     )
 
     assert "cell 2, line 1: `x` is used before cell 4, line 1 defines it" in words
+
+
+def test_a_notebook_that_is_saved_with_other_code_meanwhile_is_refused(tmp_path: Path) -> None:
+    as_read = written(SETTINGS + FIT + CALL, tmp_path)
+    written(SETTINGS + FIT.replace("return 1", "return 2") + CALL, tmp_path)
+
+    with pytest.raises(TakeoffError, match=r"trial\.ipynb was saved with other code while"):
+        record(as_read, (), tmp_path)
 
 
 def test_all_that_stands_against_promotion_is_told_at_once_in_the_order_of_the_cells(tmp_path: Path) -> None:

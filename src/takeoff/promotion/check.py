@@ -9,7 +9,7 @@ from rich.text import Text
 
 from takeoff.errors import TakeoffError
 from takeoff.promotion.cells import Cell, Notebook, digest, read
-from takeoff.promotion.module import Header, body_digest_of, generate, header_of, is_header_changed
+from takeoff.promotion.module import Header, body_digest_of, generate, header_of, is_header_changed, same_code
 from takeoff.promotion.registration import CANDIDATES
 from takeoff.stage import read_config, show
 
@@ -17,7 +17,6 @@ HEADER_CHANGED = (
     "its header was changed: a docstring on top has to name its notebook and two hashes. Take the change "
     "back with git; or, to go on with the module alone, delete all three lines."
 )
-DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 class Finding(NamedTuple):
@@ -63,11 +62,6 @@ def findings() -> list[Finding]:
         elif is_header_changed(text):
             found.append(Finding(path, False, HEADER_CHANGED))
     return found
-
-
-def same_code(text: str, other: str) -> bool:
-    """Whether two promoted modules are the same but for the digests that they name."""
-    return DIGEST.sub("", text) == DIGEST.sub("", other)
 
 
 def _finding(path: Path, text: str, header: Header) -> Finding:

@@ -116,9 +116,13 @@ def body_digest_of(text: str) -> str:
 
     It equals `Header.body_digest` as long as nobody changed the module by hand.
     """
-    docstring = _docstring(text)
-    plain = text.replace("\r\n", "\n").replace(docstring, OF_MODULE.sub("", docstring), 1)
-    return hashlib.sha256(plain.encode()).hexdigest()
+    return hashlib.sha256(_without(text, OF_MODULE).encode()).hexdigest()
+
+
+def same_code(text: str, other: str) -> bool:
+    """Whether two promoted modules are the same but for the two digests in their docstrings."""
+    one, two = (_without(each, OF_NOTEBOOK, OF_MODULE) for each in (text, other))
+    return one == two
 
 
 def _check_name(name: str) -> None:
@@ -154,6 +158,14 @@ def _headed(text: str, comments: Sequence[str]) -> str:
 
 def _sealed(text: str) -> str:
     return OF_MODULE.sub(f"SHA-256 of this module: {body_digest_of(text)}", text, count=1)
+
+
+def _without(text: str, *lines: re.Pattern[str]) -> str:
+    """A module without some lines of its docstring, with plain line feeds."""
+    docstring = plain = _docstring(text)
+    for line in lines:
+        plain = line.sub("", plain)
+    return text.replace("\r\n", "\n").replace(docstring, plain, 1)
 
 
 def _docstring(text: str) -> str:

@@ -12,8 +12,7 @@ from takeoff.errors import TakeoffError
 from takeoff.params import Params
 from takeoff.promotion import registration, saved
 from takeoff.promotion.cells import Notebook
-from takeoff.promotion.check import same_code
-from takeoff.promotion.module import Generated, body_digest_of, generate, header_of
+from takeoff.promotion.module import Generated, body_digest_of, generate, header_of, same_code
 from takeoff.promotion.parity import Proof, prove
 from takeoff.promotion.recorder import Record
 from takeoff.promotion.registration import CANDIDATES, Registration, places_of

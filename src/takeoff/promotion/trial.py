@@ -12,7 +12,7 @@ from takeoff.errors import TakeoffError
 from takeoff.notebook_file import NotebookNode, new_code_cell
 from takeoff.notebook_run import CellFailed, run
 from takeoff.promotion import recorder
-from takeoff.promotion.cells import Notebook, shown, tagged
+from takeoff.promotion.cells import Notebook, digest, read, shown, tagged
 from takeoff.promotion.module import Need
 from takeoff.promotion.recorder import Record
 
@@ -67,6 +67,11 @@ def environment(who: str) -> dict[str, str]:
 
 def _prepared(notebook: Notebook, constants: list[str], folder: Path) -> Prepared:
     node = notebook_file.read(notebook.path)
+    if digest(read(notebook.path)) != digest(notebook):
+        raise TakeoffError(
+            f"{shown(notebook.path)} was saved with other code while it was being promoted. Nothing was "
+            "changed; promote it again."
+        )
     defines = _where_fit_is_defined(notebook)
     module = "__import__('takeoff.promotion.recorder', fromlist=['_'])"  # binds no name in the notebook
     watch = new_code_cell(f"{module}.watch(globals(), {constants!r})")
