@@ -23,7 +23,7 @@ def easily_alarmed(params: dict[str, Any]) -> None:
     performance = params["monitoring"]["performance"]
     performance["calibration_rows"] = 1
     performance["calibration_error"] = {"watch": 0.0001, "severe": 0.0002}
-    params["monitoring"]["decision"] = {"last": 2, "watch": 1, "retrain": 1}
+    params["monitoring"]["decision"].update(last=2, watch=1, retrain=1)
 
 
 def test_the_loop_notices_retrains_asks_the_gate_and_serves_on(finished: Path) -> None:
