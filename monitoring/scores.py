@@ -13,7 +13,7 @@ import pandas as pd
 
 from takeoff import bootstrap
 from takeoff.contract import Contract
-from takeoff.evaluation import PART_RESAMPLES, SMALLEST_PROBABILITY
+from takeoff.evaluation import PART_RESAMPLES, SMALLEST_PROBABILITY, bin_starts
 from takeoff.params import Evaluation
 
 BINS = 10_000  # of a probability; the widest holds 0.00016
@@ -204,9 +204,7 @@ class ScoreTable(NamedTuple):
     def calibration_groups(self, groups: int) -> Counts:
         """Equally filled group of each bin, from 0, as `takeoff.evaluation.equal_bins` puts rows into."""
         upto = np.cumsum((self.event + self.other).sum(axis=0))
-        places = np.linspace(0, 1, groups + 1)[1:-1] * (upto[-1] - 1)
-        places = np.ceil(places.round(9))  # the row from the quantile on, whatever the last digit says
-        firsts = np.unique(np.searchsorted(upto, places, side="right"))
+        firsts = np.unique(np.searchsorted(upto, bin_starts(upto[-1], groups), side="right"))
         return np.searchsorted(firsts, np.arange(len(upto)), side="right").astype("int64")
 
     def calibration_curve(self, groups: int) -> list[dict[str, float]]:

@@ -204,8 +204,14 @@ def cost_points(scored: Scored, contract: Contract) -> list[dict[str, float]]:
 
 def equal_bins(values: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.int64]:
     """Number of each value's bin, from 0; equal values share a bin, so there may be fewer bins."""
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
+    edges = np.unique(np.sort(values)[bin_starts(len(values), bins)])
     return np.searchsorted(edges, values, side="right").astype("int64")
+
+
+def bin_starts(rows: float, bins: int) -> npt.NDArray[np.int64]:
+    """Of `rows` in ascending order those, from 0, with which equally filled bins but the first begin."""
+    quantiles = np.linspace(0, 1, bins + 1)[1:-1] * (rows - 1)
+    return np.ceil(quantiles.round(9)).astype("int64")  # from the quantile on, whatever its last digit says
 
 
 def _wins_by_day(scored: Scored, resamples: Resamples) -> Draws:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from monitoring import plain_rule
@@ -85,7 +85,12 @@ grid = st.integers(1, 99).map(lambda percent: percent / 100)
 scored_rows = st.lists(st.tuples(grid, st.integers(0, 1), st.integers(0, 3)), min_size=1, max_size=60)
 
 
+# The third fifth of five begins at a row exactly, which a last digit must not change.
+FIFTHS = [(0.01, 0, 0), (0.01, 0, 0), (0.01, 0, 0), (0.02, 1, 0), (0.03, 0, 0), (0.03, 0, 0)]
+
+
 @given(scored_rows, st.integers(2, 12), st.integers(0, 2**32 - 1))
+@example(FIFTHS, 5, 0)
 @settings(max_examples=60, deadline=None)
 def test_probabilities_in_bins_of_their_own_lose_nothing(
     rows: list[tuple[float, int, int]], groups: int, seed: int
