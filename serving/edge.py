@@ -159,9 +159,9 @@ class Edge:
         started = time.perf_counter()
         path, method = scope["path"], scope["method"]
         try:
-            handler = self._handler(path, method)
             if self._keys and path not in OPEN:
-                self._authorize(scope)
+                self._authorize(scope)  # first: whoever has no key learns of no endpoint
+            handler = self._handler(path, method)
             if handler is None:
                 if path == METRICS:
                     self.runtime.histograms.count()  # of this worker; others are little behind

@@ -60,6 +60,8 @@ LOADS = {
     Load(BARE, 1): 3,
     Load(OURS, 1): 3,
     Load(NOTHING, 1): 2,
+    Load(MLFLOW, 1): 2,
+    Load(FITTED, 1): 2,
     Load(BARE, 16): 4,
     Load(OURS, 16): 4,
     Load(NOTHING, 16): 2,
@@ -67,10 +69,13 @@ LOADS = {
     Load(MLFLOW_TENSORS, 16): 2,
     Load(FITTED, 16): 5,
     Load(ON_POSTGRES, 16): 3,
+    Load(TWO_WORKERS, 16): 3,
     Load(BARE, 64): 4,
     Load(OURS, 64): 4,
     Load(TWO_WORKERS, 64): 4,
     Load(NOTHING, 64): 2,
+    Load(MLFLOW, 64): 3,
+    Load(FITTED, 64): 5,
 }
 BATCH_LOADS = {Load(OURS, 1, BATCH_ROWS): 2, Load(OURS, 16, BATCH_ROWS): 2}
 

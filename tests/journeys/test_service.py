@@ -240,7 +240,7 @@ def test_every_key_opens(key: str, guarded: Service) -> None:
     "header", ["", "Bearer", "Bearer ", "Bearer wrong", f"Basic {KEYS[0]}", KEYS[0], "Bearer ü"]
 )
 @pytest.mark.parametrize(
-    "path", ["/predict", "/predict_batch", "/feedback", "/model", "/metrics", "/docs.json", "/"]
+    "path", ["/predict", "/predict_batch", "/feedback", "/model", "/metrics", "/docs.json", "/", "/nowhere"]
 )
 def test_without_a_key_everything_but_health_is_closed(path: str, header: str, guarded: Service) -> None:
     method = "POST" if path in ("/predict", "/predict_batch", "/feedback") else "GET"

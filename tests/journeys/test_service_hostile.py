@@ -144,6 +144,8 @@ def complaint(mutant: Mutant, reply: Reply) -> str | None:
     wrong = {(row, shortened(field)) for row, field in mutant.wrong}
     if reply.status == 422 and (not named or (wrong and named != wrong)):
         return f"names {sorted(map(str, named))}"
+    if silent := [each["field"] for each in error["problems"] if not each.get("allowed")]:
+        return f"does not say what is allowed of {silent}"
     return None
 
 
