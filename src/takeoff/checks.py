@@ -18,20 +18,19 @@ import pandas as pd
 from takeoff.check_outcomes import NO_POSITIONS, Outcome, broken_rows
 from takeoff.check_rules import TABLE_KINDS, Dtype, Rule, derive_split, derive_splits, has_dtype
 from takeoff.contract import Contract
+from takeoff.lighter import without_grammar
 from takeoff.split import Period
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import: nothing is to be sent anywhere
 # The import makes some millions of objects that all stay; looking for garbage among them takes a
 # third of its time.
 gc.disable()
-import great_expectations as gx  # noqa: E402
-from great_expectations import expectations as gxe  # noqa: E402
-from great_expectations.execution_engine import PandasExecutionEngine  # noqa: E402
-from great_expectations.expectations.expectation import ColumnMapExpectation  # noqa: E402
-from great_expectations.expectations.metrics import (  # noqa: E402
-    ColumnMapMetricProvider,
-    column_condition_partial,
-)
+with without_grammar():
+    import great_expectations as gx
+    from great_expectations import expectations as gxe
+    from great_expectations.execution_engine import PandasExecutionEngine
+    from great_expectations.expectations.expectation import ColumnMapExpectation
+    from great_expectations.expectations.metrics import ColumnMapMetricProvider, column_condition_partial
 
 gc.enable()
 gc.freeze()
