@@ -20,7 +20,8 @@ from monitoring.windows import window_of
 from takeoff import files, model, paths
 from takeoff.contract import Contract
 from takeoff.features import features
-from takeoff.log_store import Refused, open_store
+from takeoff.log_schema import INVALID_ROWS
+from takeoff.log_store import HOUR_SECONDS, Refused, open_store
 from takeoff.params import Params
 from takeoff.training import Trained
 from tests.monitoring import page_numbers, reports
@@ -136,10 +137,11 @@ def _log_of_days(url: str, folder: Path, contract: Contract) -> None:
         time = rows[contract.time.column]
         part = rows[(time >= period.start) & (time < period.end)][::4].reset_index(drop=True)
         part.loc[::50, bounded] = float(contract.columns[bounded].max or 0) + 1
-        entries = fill(url, part, champion, "1", contract, challenger)
-        hour = entries[0].time // 3600 * 3600
+        fill(url, part, champion, "1", contract, challenger)
+        noon = int(period.start.timestamp()) + 12 * HOUR_SECONDS
+        refused = {INVALID_ROWS: 7, "invalid_json": 2}
         with closing(open_store(url, list(contract.columns), contract.hash, contract.numbers)) as store:
-            store.write_refusals([Refused(hour, "invalid", day, 7), Refused(hour, "invalid_json", day, 2)])
+            store.write_refusals([Refused(noon, noon, why, day, count) for why, count in refused.items()])
 
 
 @pytest.fixture
@@ -244,7 +246,7 @@ def test_a_broken_rule_refusals_and_a_challenger_are_told_of(
     passed = [rule["passed"] for rule in latest["quality"]["rules"]]
     counts = f"{passed.count(True)} of {len(passed)} rules hold, {passed.count(False)} is broken"
     assert f"{counts}, {passed.count(None)} could not be judged." in quality
-    assert set(latest["quality"]["refused"]) == {"invalid", "invalid_json"}
+    assert set(latest["quality"]["refused"]) == {INVALID_ROWS, "invalid_json"}
     assert all(reason.replace("_", " ") in quality for reason in latest["quality"]["refused"])
     challenger = tab.locator("section[aria-labelledby=shadow]").inner_text()
     assert latest["shadow"]["model_version"] in challenger
