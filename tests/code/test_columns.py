@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -86,6 +86,7 @@ def test_no_mutant_is_read_otherwise_than_field_by_field() -> None:
     ),
     left_out=st.sets(st.sampled_from(list(CONTRACT.columns)), max_size=1),
 )
+@settings(deadline=None)
 def test_no_planted_value_is_read_otherwise_than_field_by_field(
     values: dict[str, str], left_out: set[str]
 ) -> None:
