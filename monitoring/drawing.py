@@ -8,13 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import pandas as pd
 
@@ -49,7 +47,7 @@ class Drawer:
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         if self._process:
-            if kind:
+            if kind or not self._asked:  # nobody waits for what it loads
                 self._process.kill()
             self._writer.submit(self._end_jobs)
             self._process.wait()
@@ -71,27 +69,28 @@ class Drawer:
                     text=True,
                 )
 
-    def draw(self, window: Mapping[str, Any], rows: pd.DataFrame, page: Path) -> None:
+    def draw(self, name: str, end: datetime, rows: pd.DataFrame, page: Path) -> None:
         """Ask for the report of a window.
 
         Args:
-            window: the part `window` of its JSON.
+            name: of the window.
+            end: of it.
             rows: a sample; see `monitoring.evidently_report.draw`.
             page: where it will stand. It is written beside that, for the caller to put it there; see `pages`.
 
         Raises:
             TakeoffError: the disk is full.
         """
-        file = Path(self._folder.name) / f"{window['name']}.parquet"
+        file = Path(self._folder.name) / f"{name}.parquet"
         files.write_rows(file, rows)
         job = {
-            "name": window["name"],
-            "end": window["end"],
+            "name": name,
+            "end": end.isoformat(),
             "rows": str(file),
             "threshold": self._threshold,
             "page": str(files.neighbour(page)),
         }
-        self._asked[window["name"]] = page
+        self._asked[name] = page
         self.start()
         self._writer.submit(self._write, json.dumps(job) + "\n")
 
@@ -101,7 +100,7 @@ class Drawer:
         Returns:
             What went wrong, a line for each window that has no new report.
         """
-        if self._process is None:
+        if self._process is None or not self._asked:
             return []
         self._writer.submit(self._end_jobs)
         why_not = ENDED if self._has_ended(self._process) else HUNG.format(PATIENCE_SECONDS)

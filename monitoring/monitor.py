@@ -55,11 +55,13 @@ def main() -> None:
     with files.alone(LOCK, "monitor"):
         against = standard.load(contract, params)
         kind = wanted.kind if wanted else options.kind or params.monitoring.window
-        log = survey.look(options.log, kind, against)
         stored, problems = ledger.read_results(paths.WINDOWS)
         published = dict(stored)
-        due = survey.due(log, wanted, stored, against, options.evidently)
         with Drawer(float(against.card["decision"]["threshold"])) as drawer:
+            if options.evidently and survey.has_grown(options.log, stored):
+                drawer.start()  # it takes seconds to load
+            log = survey.look(options.log, kind, against)
+            due = survey.due(log, wanted, stored, against, options.evidently)
             survey.measure(due, log, stored, against, drawer if options.evidently else None)
             results = survey.complete(stored, log, params.monitoring.labels)
             problems += drawer.finish()

@@ -8,7 +8,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from monitoring import ledger
-from monitoring.ahead import ahead
 from monitoring.drawing import Drawer
 from monitoring.ledger import Held, Stored
 from monitoring.standard import Standard, unknown_versions
@@ -16,7 +15,7 @@ from monitoring.windows import Kind, Window, place
 from takeoff import paths
 from takeoff.contract import Contract
 from takeoff.log_changes import count_by_time, count_labels, count_refusals
-from takeoff.log_read import Chunk, read_chunks
+from takeoff.log_read import Chunk, last_row, read_chunks
 from takeoff.params import Labels
 from takeoff.split import Period
 
@@ -39,6 +38,8 @@ LATE = (
     "Only these few rows of the log are dated as late as this, so the window may not be over. Unless there "
     "is little traffic, a clock is wrong."
 )
+# What is measured of an answer, besides its row and what the models said.
+MEASURED = ("window_time", "model_version", "contract", "decision", "review", "label", "known_at")
 Result = dict[str, Any]
 
 
@@ -85,6 +86,15 @@ def look(url: str, kind: Kind, against: Standard) -> Log:
     return Log(url, held, refused, now, notes)
 
 
+def has_grown(url: str, stored: Stored) -> bool:
+    """Whether the log has rows that came after all that was measured, so that a window is sure to be due.
+
+    Raises:
+        TakeoffError: the log can't be read.
+    """
+    return last_row(url) > max((int(each["digest"]["last_seq"]) for each in stored.values()), default=0)
+
+
 def due(log: Log, wanted: Window | None, stored: Stored, against: Standard, draws: bool) -> list[Held]:
     """Windows that have to be measured, the oldest first.
 
@@ -124,10 +134,15 @@ def measure(
     total = sum(each.rows for each in wanted)
     most, labels = against.params.monitoring.evidently_rows, against.params.monitoring.labels
     if drawer and total:
-        drawer.start()
+        drawer.start()  # if it has not been
     with tqdm(total=total, unit=" rows", unit_scale=True, desc="Measuring", disable=None) as bar:
         for batch in ledger.batches(wanted, most, MOST_SAMPLED):
-            for held, gathered in zip(batch, _gather(batch, log, against, bar), strict=True):
+            gathering = _gather(batch, log, against, bar)
+            for gathered in gathering:  # drawn beside what is still to be worked out here
+                if drawer and gathered.rows:
+                    window = gathered.window
+                    drawer.draw(window.name, window.period.end, gathered.sample.rows(), page_of(window.name))
+            for held, gathered in zip(batch, gathering, strict=True):
                 name = held.window.name
                 earlier = _before(held.window.period, stored.values())
                 result = gathered.result(held.refused, earlier, _notes(held, gathered.rows, log))
@@ -141,8 +156,6 @@ def measure(
                 if result["estimated"]:
                     result["estimated"]["reported"] = reported(stored.get(name), labels)
                 stored[name] = result
-                if drawer and gathered.rows:
-                    drawer.draw(result["window"], gathered.sample.rows(), page_of(name))
 
 
 def complete(stored: Stored, log: Log, labels: Labels) -> list[Result]:
@@ -185,19 +198,21 @@ def page_of(name: str) -> Path:
 
 def _gather(batch: Sequence[Held], log: Log, against: Standard, bar: "tqdm[Any]") -> "list[Gathering]":
     """Read the log once for these windows."""
-    from monitoring.measure import Gathering  # Great Expectations and scikit-learn take seconds to load
+    kind, contract = batch[0].window.kind, against.contract
+    period = Period(batch[0].window.period.start, batch[-1].window.period.end)
+    there = any(each.rows for each in batch)
+    chunks = read_chunks(log.url, contract, period, answers=MEASURED) if there else iter(())
+    # After reading has begun: Great Expectations and scikit-learn take seconds to load.
+    from monitoring.measure import Gathering
     from monitoring.quality import Known
 
     known = Known()
     gathered = {each.window.name: Gathering(each.window, against, log.now, known) for each in batch}
-    if any(each.rows for each in batch):
-        kind, contract = batch[0].window.kind, against.contract
-        period = Period(batch[0].window.period.start, batch[-1].window.period.end)
-        for chunk in ahead(read_chunks(log.url, contract, period)):
-            for name, part in _parts(chunk, kind, contract):
-                if name in gathered:
-                    gathered[name].add(part)
-                    bar.update(len(part.rows))
+    for chunk in chunks:
+        for name, part in _parts(chunk, kind, contract):
+            if name in gathered:
+                gathered[name].add(part)
+                bar.update(len(part.rows))
     return list(gathered.values())
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from takeoff.log_read import ROWS_A_QUERY, WINDOW_TIME, bounds, open_reader
+from takeoff.log_lines import WINDOW_TIME
+from takeoff.log_read import ROWS_A_QUERY, bounds, open_reader
 from takeoff.log_schema import REFUSALS
 
 END_OF_CALENDAR = 253_402_300_800  # the year 10000, in unix seconds

@@ -48,6 +48,21 @@ REASONS = {
     "shutting down": "it is shutting down",
 }
 
+# Of a value in a line; `concat` shows nothing of a NULL.
+SHOWN = {
+    "text": "'\"' || replace({}, '\"', '\"\"') || '\"'",
+    "real": "({})::text",
+    "boolean": "({})::int",
+    "instant": "round((({}) * 1e6)::numeric)",
+}
+CSV_COMMA = ", ',', "
+
+
+def _line(values: Sequence[tuple[str, str]]) -> str:
+    shown = (SHOWN[kind.removesuffix("?")].format(sql) for sql, kind in values)
+    return f"concat({CSV_COMMA.join(shown)})"
+
+
 DIALECT = Dialect(
     kinds={
         "text": "TEXT",
@@ -60,6 +75,8 @@ DIALECT = Dialect(
     member="IN (SELECT json_array_elements_text(?::json))",
     value=lambda place, is_number: f"(p.row::json ->> {place})" + ("::double precision" if is_number else ""),
     instant=lambda seconds: f"to_timestamp({seconds})",
+    line=_line,
+    lines=lambda sql: f"string_agg({sql}, chr(10) ORDER BY p.seq)",
 )
 
 

@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import compress
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,40 +15,35 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from takeoff import log_lines
+from takeoff.ahead import ahead
 from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
+from takeoff.log_lines import FIELDS, WINDOW_TIME, Lines, chosen, read_fields, statement
 from takeoff.log_rows import parse_arrays, parse_rows
-from takeoff.log_schema import PREDICTIONS, SCHEMA_INFO, SCHEMA_VERSION
+from takeoff.log_schema import PREDICTIONS, SCHEMA_INFO, SCHEMA_VERSION, Dialect
 from takeoff.log_store import sqlite_file
 from takeoff.split import Period
 
 OTHER_CLASSES = "answered with other classes than the contract's"
 UNKNOWN_CONTRACT = "of a contract that the log does not know"
 
-# Where a row has no time of its own, that of its answer stands for it.
-WINDOW_TIME = "coalesce(p.row_time, p.time)"
-CHOSEN = (
-    f"p.seq, p.id, {WINDOW_TIME}, p.time, p.model_version, p.contract, p.row, p.probabilities, p.decision, "
-    "p.review, p.latency_ms, p.row_id, l.label, l.time, l.known_at, s.model_version, s.probabilities"
-)
-# The service asks one challenger of a row. Should a log hold several all the same, the last by name is read:
-# a version is `candidate-hash`, which tells no order, and the log does not keep when they answered.
-JOINED = (
-    "FROM predictions p LEFT JOIN labels l ON l.prediction_id = p.id "
-    "LEFT JOIN shadow_predictions s ON s.prediction_id = p.id AND NOT EXISTS (SELECT 1 "
-    "FROM shadow_predictions n WHERE n.prediction_id = p.id AND n.model_version > s.model_version) "
-    "WHERE p.seq > ? AND p.seq <= ?"
-)
+SHADOW_VERSION = "shadow_version"
+INSTANTS = ("window_time", "time", "label_time", "known_at")
+NEEDED = ("contract", "decision", SHADOW_VERSION)  # to read a prediction at all
 SUMMARY = (
     "SELECT p.model_version, p.contract, p.decision, max(p.probabilities), count(*), "
     f"min({WINDOW_TIME}), max({WINDOW_TIME}), count(l.label) "
     "FROM predictions p LEFT JOIN labels l ON l.prediction_id = p.id "
     "WHERE p.seq > ? AND p.seq <= ? GROUP BY p.model_version, p.contract, p.decision"
 )
-ROWS_A_QUERY = 100_000
+ROWS_A_QUERY = 100_000  # of which nothing but counts is fetched
+
+# What `Chunk.answers` has of each prediction.
+ANSWERS = tuple(name for name in FIELDS if name != SHADOW_VERSION)
 
 Floats = npt.NDArray[np.float32]
-Values = Sequence[Any]
+_Contracts = Mapping[str, Sequence[str]]  # columns by the contract's hash
 
 
 class Chunk(NamedTuple):
@@ -107,6 +101,8 @@ class Overview(NamedTuple):
 class Reader(Protocol):
     """What reading needs of a database. Every call may raise StoreUnavailable."""
 
+    dialect: Dialect
+
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run one statement with `?` for values; its rows."""
 
@@ -117,32 +113,14 @@ class Reader(Protocol):
         """End the connection; may be called twice."""
 
 
-class _Fetched(NamedTuple):
-    """The columns of `CHOSEN`, in its order."""
-
-    seq: Values
-    id: Values
-    window_time: Values
-    time: Values
-    model_version: Values
-    contract: Values
-    row: Values
-    probabilities: Values
-    decision: Values
-    review: Values
-    latency_ms: Values
-    row_id: Values
-    label: Values
-    label_time: Values
-    known_at: Values
-    shadow_version: Values
-    shadow_probabilities: Values
-
-
 def read_chunks(
-    url: str, contract: Contract, period: Period | None = None, rows: int = ROWS_A_QUERY
+    url: str,
+    contract: Contract,
+    period: Period | None = None,
+    rows: int = log_lines.ROWS_A_QUERY,
+    answers: Sequence[str] = ANSWERS,
 ) -> Generator[Chunk, None, None]:
-    """The predictions of a period, with the labels and the shadows that have come.
+    """The predictions of a period, with the labels and the shadows that have come; reading begins at once.
 
     Reads what was in the log at the start; a label counts that is there when its chunk is read. Leaves out
     what the contract cannot read (see `Overview.left_out`).
@@ -152,6 +130,7 @@ def read_chunks(
         contract: by which rows are read; what another contract called the same is taken as the same.
         period: of `window_time`; by default all.
         rows: most rows of a chunk, which bounds the memory.
+        answers: columns of `Chunk.answers` that are wanted: each takes time.
 
     Yields:
         Chunks of 1 to `rows` rows; none where nothing is in the period.
@@ -160,12 +139,10 @@ def read_chunks(
         StoreUnavailable: the database cannot be used now.
         TakeoffError: there is no log, or it is of a newer version of this project.
     """
-    with closing(open_reader(url)) as reader:
-        contracts = _contracts(reader, contract)
-        for fetched in _fetch(reader, period, rows):
-            chunk = _chunk(fetched, contracts, contract)
-            if chunk is not None:
-                yield chunk
+    names = [name for name in FIELDS if name in {*answers, *NEEDED}]
+    wanted = [name for name in ANSWERS if name in answers]
+    # Lines are fetched while those before them are made a chunk, and that is used.
+    return _chunks(ahead(_fetched(url, names, period, rows, contract)), names, wanted, contract)
 
 
 def overview(url: str, contract: Contract) -> Overview:
@@ -206,6 +183,17 @@ def overview(url: str, contract: Contract) -> Overview:
         # A label that came while this was read was not counted before.
         labels_without_prediction=max(labels - labelled, 0),
     )
+
+
+def last_row(url: str) -> int:
+    """The `seq` of the last row of the log, 0 in an empty one; quick.
+
+    Raises:
+        StoreUnavailable: the database cannot be used now.
+        TakeoffError: there is no log, or it is of a newer version of this project.
+    """
+    with closing(open_reader(url)) as reader:
+        return bounds(reader)[1]
 
 
 def open_reader(url: str) -> Reader:
@@ -258,50 +246,65 @@ def bounds(reader: Reader) -> tuple[int, int]:
     return (0, 0) if first is None else (first - 1, last)
 
 
-def _fetch(reader: Reader, period: Period | None, size: int) -> Iterator[list[tuple[Any, ...]]]:
-    """Rows of `CHOSEN` in the order of `seq`, up to `size` at once, from one short query after the other."""
-    condition, values = "", list[float]()
-    if period is not None:
-        condition, values = f"AND {WINDOW_TIME} >= ? AND {WINDOW_TIME} < ?", _seconds(period)
-    sql = f"SELECT {CHOSEN} {JOINED} {condition} ORDER BY p.seq LIMIT ?"
-    waiting: list[tuple[Any, ...]] = []
+def _fetched(
+    url: str, names: Sequence[str], period: Period | None, size: int, contract: Contract
+) -> Generator[tuple[_Contracts, Lines]]:
+    """Lines with the contracts by which they can be read."""
+    with closing(open_reader(url)) as reader:
+        contracts = _contracts(reader, contract)
+        for lines in _fetch(reader, names, period, size):
+            yield contracts, lines
+
+
+def _fetch(reader: Reader, names: Sequence[str], period: Period | None, size: int) -> Iterator[Lines]:
+    """Predictions in the order of `seq`, up to `size` at once, from one short query after the other."""
+    sql, values = statement(names, period, reader.dialect)
+    waiting: Lines | None = None
     position, last = bounds(reader)
-    while position < last:
-        upto, room = min(position + ROWS_A_QUERY, last), size - len(waiting)
-        found = reader.query(sql, position, upto, *values, room)
-        position = found[-1][0] if len(found) == room else upto
-        waiting += found
-        if len(waiting) >= size:
+    step = min(size, log_lines.ROWS_A_QUERY)
+    for start in range(position, last, step):
+        [found] = reader.query(sql, start, min(start + step, last), *values)
+        if not found[0]:
+            continue
+        lines = Lines(*found)
+        if waiting and waiting.count + lines.count > size:
             yield waiting
-            waiting = []
+            waiting = None
+        waiting = waiting + lines if waiting else lines
     if waiting:
         yield waiting
 
 
-def _chunk(
-    fetched: Sequence[tuple[Any, ...]], contracts: Mapping[str, Sequence[str]], contract: Contract
-) -> Chunk | None:
-    """Rows of `CHOSEN` as a chunk, without those that the contract cannot read; None where that is all."""
-    columns = _Fetched(*zip(*fetched, strict=True))
-    classes = contract.target.classes
-    said = parse_arrays(columns.probabilities, len(classes))
-    fits = ~np.isnan(said[:, 0])
-    odd = not (
-        fits.all() and contracts.keys() >= set(columns.contract) and set(classes) >= set(columns.decision)
-    )
-    if odd:
-        cases = list(zip(columns.contract, columns.decision, fits.tolist(), strict=True))
-        bad = {case for case in set(cases) if _unreadable(*case, contracts, contract)}
-        kept = [case not in bad for case in cases]
-        if not any(kept):
+def _chunks(
+    fetched: Generator[tuple[_Contracts, Lines]], names: Sequence[str], wanted: list[str], contract: Contract
+) -> Generator[Chunk, None, None]:
+    with closing(fetched):
+        for contracts, lines in fetched:
+            chunk = _chunk(lines, names, contracts, contract)
+            if chunk is not None:
+                yield chunk._replace(answers=chunk.answers[wanted])
+
+
+def _chunk(lines: Lines, names: Sequence[str], contracts: _Contracts, contract: Contract) -> Chunk | None:
+    """Lines as a chunk, without those that the contract cannot read; None where that is all."""
+    answers = _answers(read_fields(lines.fields, names), contract)
+    said = parse_arrays(lines.probabilities, len(contract.target.classes))
+    shadow = parse_arrays(lines.shadows, len(contract.target.classes))
+    rows = lines.rows
+    known = answers["contract"].isin(list(contracts)) & answers["decision"].notna() & ~np.isnan(said[:, 0])
+    if not known.all():
+        kept = np.flatnonzero(known).tolist()
+        if not kept:
             return None
-        columns, said = _Fetched(*(list(compress(each, kept)) for each in columns)), said[kept]
+        rows, said, shadow = chosen(rows, kept), said[kept], shadow[kept]
+        answers = answers.iloc[kept].reset_index(drop=True)
+        answers["contract"] = answers["contract"].cat.remove_unused_categories()
     return Chunk(
-        rows=parse_rows(columns.row, columns.contract, contracts, contract),
-        answers=_answers(columns, contract),
+        rows=parse_rows(rows, answers["contract"], contracts, contract),
+        answers=answers,
         probabilities=said,
-        shadow=parse_arrays(columns.shadow_probabilities, len(classes)),
-        shadow_versions=_categories(columns.shadow_version),
+        shadow=shadow,
+        shadow_versions=answers[SHADOW_VERSION].rename(None),
     )
 
 
@@ -320,43 +323,29 @@ def _unreadable(
     return None
 
 
-def _answers(columns: "_Fetched", contract: Contract) -> pd.DataFrame:
-    classes = list(contract.target.classes)
-    return pd.DataFrame(
-        {
-            "prediction_id": pd.Series(columns.id, dtype="str"),
-            "window_time": _instants(columns.window_time),
-            "time": _instants(columns.time),
-            "model_version": _categories(columns.model_version),
-            "contract": _categories(columns.contract),
-            "decision": _categories(columns.decision, classes),
-            "review": np.array(columns.review, dtype=bool),  # SQLite has but 0 and 1
-            "latency_ms": np.array(columns.latency_ms, dtype=np.float32),
-            "label": _categories(columns.label, classes),
-            "label_time": _instants(columns.label_time),
-            "known_at": _instants(columns.known_at),
-            "row_id": pd.Series(columns.row_id, dtype="str"),
-        }
-    )
+def _answers(fields: pa.Table, contract: Contract) -> pd.DataFrame:
+    """The fields in the types of `Chunk`; a decision or label that is no class of the contract is missing."""
+    columns: dict[str, Any] = {name: fields[name].to_pandas() for name in fields.column_names}
+    for name, values in columns.items():
+        if name in INSTANTS:
+            columns[name] = _instants(values.to_numpy())
+        elif name in ("decision", "label"):
+            columns[name] = values.cat.set_categories(list(contract.target.classes))
+        elif name == "review":
+            columns[name] = values.astype("bool")
+    return pd.DataFrame(columns)
 
 
-def _categories(values: Values, classes: Sequence[str] | None = None) -> "pd.Series[Any]":
-    """Texts as a category; of `classes`, if given, and missing where it is none of them."""
-    found: pd.Series[Any] = pa.array(values, pa.string()).dictionary_encode().to_pandas()
-    return found if classes is None else found.cat.set_categories(classes)
-
-
-def _instants(seconds: Values) -> "pd.Series[Any]":
-    """Unix seconds as instants in UTC, to the microsecond."""
-    exact = np.array(seconds, dtype=np.float64)
-    missing = np.isnan(exact)
-    instants = np.round(np.where(missing, 0, exact) * 1e6).astype("datetime64[us]")
+def _instants(microseconds: npt.NDArray[np.float64]) -> "pd.Series[Any]":
+    """Microseconds since 1970 as instants in UTC."""
+    missing = np.isnan(microseconds)
+    instants = np.round(np.where(missing, 0, microseconds)).astype("datetime64[us]")
     instants[missing] = np.datetime64("NaT")
     return pd.Series(instants).dt.tz_localize("UTC")
 
 
 def _instant(seconds: float) -> pd.Timestamp:
-    return pd.Timestamp(_instants([seconds])[0])
+    return pd.Timestamp(_instants(np.array([seconds * 1e6]))[0])
 
 
 def _seconds(period: Period) -> list[float]:

@@ -5,7 +5,7 @@ many times as fast as anything reads JSON. What CSV would read otherwise is read
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,20 +16,29 @@ from pydantic_core import from_json, to_json
 
 from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
+from takeoff.log_lines import read_csv
 
 NUMBER = pa.float32()
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 MISSING = "null"
+LINE_END = "\n"
+
+
+class _Way(NamedTuple):
+    """How some rows are read: their columns, and whether they are CSV."""
+
+    names: tuple[str, ...]
+    is_csv: bool
 
 
 def parse_rows(
-    texts: Sequence[str], used: Sequence[str], contracts: Mapping[str, Sequence[str]], contract: Contract
+    lines: str, used: "pd.Series[Any]", contracts: Mapping[str, Sequence[str]], contract: Contract
 ) -> pd.DataFrame:
     """Rows of the log as a frame.
 
     Args:
-        texts: for each row a JSON array of its values.
-        used: for each row the hash of the contract by which it was written.
+        lines: for each row a line, which is a JSON array of its values.
+        used: for each row the hash of the contract by which it was written, category.
         contracts: by hash, the columns in the order of a row's values.
         contract: whose columns the frame gets.
 
@@ -41,55 +50,55 @@ def parse_rows(
     Raises:
         TakeoffError: a row has another number of values than its contract.
     """
-    parts: list[pa.Table] = []
-    places: list[int] = []
-    for (names, is_csv), chosen in _ways(texts, used, contracts).items():
-        some = texts if len(chosen) == len(texts) else [texts[place] for place in chosen]
-        part = _from_csv(some, names, contract) if is_csv else _from_json(some, names, contract)
-        parts.append(_fitted(part, contract))
-        places += chosen
-    table = pa.concat_tables(parts)
-    if len(parts) > 1:
-        table = table.unify_dictionaries().take(np.argsort(places))
+    columns = {hash_: tuple(contracts[hash_]) for hash_ in used.unique()}
+    if len(set(columns.values())) == 1 and _is_csv(lines):  # nearly always, and quick to tell
+        [names] = set(columns.values())
+        table = _fitted(_from_csv(lines, names, contract), contract)
+    else:
+        texts = lines.split("\n")
+        ways: dict[_Way, list[int]] = {}
+        for place, (text, hash_) in enumerate(zip(texts, used, strict=True)):
+            ways.setdefault(_Way(columns[hash_], _is_csv(text)), []).append(place)
+        parts = [
+            _fitted(_read("\n".join(texts[place] for place in places), way, contract), contract)
+            for way, places in ways.items()
+        ]
+        order = np.argsort(np.concatenate(list(ways.values())))
+        table = pa.concat_tables(parts).unify_dictionaries().take(order)
     frame: pd.DataFrame = table.to_pandas()
     return frame
 
 
-def parse_arrays(texts: Sequence[str | None], size: int) -> npt.NDArray[np.float32]:
+def parse_arrays(lines: str, size: int) -> npt.NDArray[np.float32]:
     """Arrays of numbers of the log.
 
     Args:
-        texts: for each row a JSON array of numbers, or None.
+        lines: for each row a line, which is a JSON array of numbers, or empty.
         size: numbers of each array.
 
     Returns:
         float32, shape (n, size); NaN where there is no array, or one of another size.
     """
     gap = f"[{','.join([MISSING] * size)}]"
-    filled = [gap if text is None else text for text in texts]
+    filled = _filled(lines, gap)
     try:
         table = _csv(filled, {str(place): pa.float64() for place in range(size)})
     except pa.ArrowInvalid:  # one of another size
         nothing = [None] * size
-        arrays = [each if len(each) == size else nothing for each in from_json(f"[{','.join(filled)}]")]
+        arrays = [each if len(each) == size else nothing for each in _json(filled)]
         return np.array(arrays, dtype=np.float32)
     return np.column_stack([column.to_numpy() for column in table.columns]).astype(np.float32)
 
 
-def _ways(
-    texts: Sequence[str], used: Sequence[str], contracts: Mapping[str, Sequence[str]]
-) -> dict[tuple[tuple[str, ...], bool], Sequence[int]]:
-    """Places of the rows by how they are read: their columns, and whether they are CSV."""
-    columns = {hash_: tuple(contracts[hash_]) for hash_ in set(used)}
-    if len(set(columns.values())) == 1 and _is_csv("\n".join(texts)):  # nearly always, and quick to tell
-        return {(columns[used[0]], True): range(len(texts))}
-    ways: dict[tuple[tuple[str, ...], bool], Sequence[int]] = {}
-    found: dict[tuple[str, bool], list[int]] = {}
-    for place, (text, hash_) in enumerate(zip(texts, used, strict=True)):
-        found.setdefault((hash_, _is_csv(text)), []).append(place)
-    for (hash_, is_csv), places in found.items():
-        ways[columns[hash_], is_csv] = [*ways.get((columns[hash_], is_csv), []), *places]
-    return ways
+def _filled(lines: str, gap: str) -> str:
+    """The same with `gap` in place of each line that is empty."""
+    if "\n\n" not in lines and not lines.startswith("\n") and not lines.endswith("\n") and lines:
+        return lines
+    return "\n".join(each or gap for each in lines.split("\n"))
+
+
+def _read(lines: str, way: _Way, contract: Contract) -> pa.Table:
+    return (_from_csv if way.is_csv else _from_json)(lines, way.names, contract)
 
 
 def _is_csv(text: str) -> bool:
@@ -100,33 +109,28 @@ def _is_csv(text: str) -> bool:
     return "\\" not in text and ", " not in text
 
 
-def _from_csv(texts: Sequence[str], names: Sequence[str], contract: Contract) -> pa.Table:
+def _from_csv(lines: str, names: Sequence[str], contract: Contract) -> pa.Table:
     # As the service reads a number: into 64 bits, and from there into the 32 of the model.
     kinds = {name: pa.float64() if _is_number(name, contract) else CATEGORY for name in names}
     try:
-        return _csv(texts, kinds)
+        return _csv(lines, kinds)
     except pa.ArrowInvalid:  # a text in a column of numbers, which was none in another contract
-        return _from_json(texts, names, contract)
+        return _from_json(lines, names, contract)
 
 
-def _csv(texts: Sequence[str], kinds: Mapping[str, pa.DataType]) -> pa.Table:
+def _csv(lines: str, kinds: dict[str, pa.DataType]) -> pa.Table:
     # Without the brackets. No text of JSON holds a line's end, so this meets nothing else.
-    content = "\n".join(texts).encode().replace(b"]\n[", b"\n")[1:-1]
-    return csv.read_csv(
-        pa.BufferReader(content),
-        csv.ReadOptions(column_names=list(kinds), block_size=len(content) + 1),
-        csv.ParseOptions(ignore_empty_lines=False),
-        csv.ConvertOptions(
-            column_types=kinds,
-            null_values=[MISSING],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        ),
-    )
+    content = lines.encode().replace(b"]\n[", b"\n")[1:-1]
+    return read_csv(content, kinds, csv.ParseOptions(ignore_empty_lines=False), MISSING)
 
 
-def _from_json(texts: Sequence[str], names: Sequence[str], contract: Contract) -> pa.Table:
-    rows = from_json(f"[{','.join(texts)}]")
+def _json(lines: str) -> list[Any]:
+    arrays: list[Any] = from_json(f"[{lines.replace(LINE_END, ',')}]")
+    return arrays
+
+
+def _from_json(lines: str, names: Sequence[str], contract: Contract) -> pa.Table:
+    rows = _json(lines)
     if wrong := [row for row in rows if len(row) != len(names)]:
         raise TakeoffError(
             f"The prediction log is damaged: a row has {len(wrong[0])} values, but its contract "

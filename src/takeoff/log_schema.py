@@ -125,6 +125,10 @@ class Dialect(NamedTuple):
         member: that a text is in a JSON array, which takes the place of `?`; stands behind a column.
         value: the expression of a row's value at a place; the second argument says whether it is a number.
         instant: the expression of unix seconds as a time that a person reads.
+        line: the expression of a line of CSV with these expressions, each given with its kind (`?` where it
+            may be missing, which leaves it empty): `text` in quotes, `real`, `boolean` as 0 or 1, and
+            `instant`, which is unix seconds, as whole microseconds.
+        lines: an expression's values of all rows, in the order of `p.seq`, as one text with a line for each.
     """
 
     kinds: dict[str, str]
@@ -132,6 +136,8 @@ class Dialect(NamedTuple):
     member: str
     value: Callable[[int, bool], str]
     instant: Callable[[str], str]
+    line: Callable[[Sequence[tuple[str, str]]], str]
+    lines: Callable[[str], str]
 
 
 # `seq` is the order in which rows came; every other column is a field of Entry, in its order.

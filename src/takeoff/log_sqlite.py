@@ -36,6 +36,23 @@ MISTAKES = {
     sqlite3.SQLITE_TOOBIG,
 }
 
+# Of a value in a line: its format, where %w doubles the quotes in a text and %s leaves nothing of a NULL, and
+# its expression.
+SHOWN = {
+    "text": ('"%w"', "{}"),
+    "text?": ("%s", "'\"' || replace({}, '\"', '\"\"') || '\"'"),
+    "real": ("%.6g", "{}"),
+    "boolean": ("%d", "{}"),
+    "instant": ("%s", "CAST(round(({}) * 1e6) AS INTEGER)"),
+    "instant?": ("%s", "CAST(round(({}) * 1e6) AS INTEGER)"),
+}
+
+
+def _line(values: Sequence[tuple[str, str]]) -> str:
+    formats = ",".join(SHOWN[kind][0] for _, kind in values)
+    return f"printf('{formats}', {', '.join(SHOWN[kind][1].format(sql) for sql, kind in values)})"
+
+
 DIALECT = Dialect(
     kinds={
         "text": "TEXT",
@@ -48,6 +65,8 @@ DIALECT = Dialect(
     member="IN (SELECT value FROM json_each(?))",
     value=lambda place, is_number: f"json_extract(p.row, '$[{place}]')",
     instant=lambda seconds: f"strftime('%Y-%m-%dT%H:%M:%fZ', {seconds}, 'unixepoch')",
+    line=_line,
+    lines=lambda sql: f"group_concat({sql}, char(10))",  # rows are visited in the order of their number
 )
 
 
@@ -172,6 +191,8 @@ class SqliteReader:
     Raises:
         TakeoffError: there is no such file.
     """
+
+    dialect = DIALECT
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():

@@ -16,6 +16,7 @@ WINDOWS = 700  # whose jobs are more than a pipe holds, as are the answers to a 
 PATIENCE_SECONDS = 120
 PAGE = Path("nowhere") / "window.html"
 ROWS = pd.DataFrame({"a": [1.0]})
+END = pd.Timestamp("2013-09-02", tz="UTC")
 # Stand-ins that read jobs and answer as the real process does, but draw nothing.
 TALKS_MUCH = """
 import json, sys
@@ -48,7 +49,7 @@ def drawn(windows: int) -> list[str]:
     def draw() -> None:
         with Drawer(0.5) as drawer:
             for number in range(windows):
-                drawer.draw({"name": f"{number}", "end": "2013-09-02"}, ROWS, PAGE)
+                drawer.draw(f"{number}", END, ROWS, PAGE)
             found.extend(drawer.finish())
 
     thread = threading.Thread(target=draw, daemon=True)
@@ -99,7 +100,7 @@ def test_a_page_takes_its_place_only_when_its_owner_puts_it_there(
 
     with Drawer(0.5) as drawer:
         for page in pages:
-            drawer.draw({"name": page.stem, "end": "2013-09-02"}, ROWS, page)
+            drawer.draw(page.stem, END, ROWS, page)
         assert drawer.finish() == []
         assert drawer.pages() == pages
         files.replace_together({}, pages[:1])
@@ -115,5 +116,5 @@ def test_an_error_meanwhile_ends_the_process_at_once(process: Callable[[str], No
 
     with pytest.raises(ZeroDivisionError), Drawer(0.5) as drawer:
         for number in range(WINDOWS):
-            drawer.draw({"name": f"{number}", "end": "2013-09-02"}, ROWS, PAGE)
+            drawer.draw(f"{number}", END, ROWS, PAGE)
         raise ZeroDivisionError

@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-from monitoring.ahead import ahead
+from takeoff.ahead import ahead
 
 
 def test_items_come_whole_and_in_their_order() -> None:
