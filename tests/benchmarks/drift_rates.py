@@ -9,9 +9,13 @@ answer: such rows are left out of the window, and counted as refused.
 """
 
 import argparse
+import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from itertools import pairwise, repeat
+from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,11 +90,10 @@ def main() -> None:
     """Measure both rates and print them."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.drift_rates", description=__doc__)
     parser.add_argument("--windows", type=int, default=WINDOWS, help="to draw for each figure")
-    windows = parser.parse_args().windows
-    subject = load()
-    print("\n".join(targets_table(lines(subject, windows))))
+    print("\n".join(targets_table(measure(parser.parse_args().windows))))
 
 
+@cache
 def load() -> Subject:
     """The project in the current folder."""
     contract, params = read_config()
@@ -105,17 +108,39 @@ def load() -> Subject:
     )
 
 
-def lines(subject: Subject, windows: int) -> list[Line]:
-    """Lines of the report, both rates."""
+def measure(windows: int) -> list[Line]:
+    """Lines of the report, both rates of the project in the current folder, worked out by all processors.
+
+    Args:
+        windows: to draw for each figure; for misses at most `MISS_WINDOWS`.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of several processes hold each other up
+    count = os.cpu_count() or 1
+    with ProcessPoolExecutor(count, get_context("spawn")) as pool:
+        alarms = {
+            size: sum(pool.map(_false_alarms, _parts(windows, count), repeat(size)), Counter[str]())
+            for size in SIZES
+        }
+        noticed = joined(pool.map(_misses, _parts(min(windows, MISS_WINDOWS), count)))
+    return lines(alarms, noticed)
+
+
+def lines(alarms: Mapping[int, Counter[str]], noticed: Mapping[str, Noticed]) -> list[Line]:
+    """Lines of the report.
+
+    Args:
+        alarms: states of windows in which nothing has changed, by their rows.
+        noticed: of windows in which something was planted, by its name.
+    """
     found = []
-    for size in SIZES:
-        states = false_alarms(subject, windows, size)
+    for size, states in alarms.items():
+        windows = states.total()
         for state, most in (("watch", MOST_WATCH), ("retrain", MOST_RETRAIN)):
             share = (states["retrain"] + (states["watch"] if state == "watch" else 0)) / windows
             what = f"false alarms at {size:,} rows: {state}" + (" or retrain" if state == "watch" else "")
             found.append(Line(what, f"at most {most:.0%}", f"{share:.1%} of {windows}", share <= most))
-    windows = min(windows, MISS_WINDOWS)
-    for name, each in misses(subject, windows).items():
+    for name, each in noticed.items():
+        windows = each.states.total()
         missed = each.states["healthy"] + each.states[NOT_JUDGED]
         share = 1 - missed / windows
         measured = f"{share:.1%} of {windows} ({each.states['retrain']} retrain)"
@@ -127,16 +152,28 @@ def lines(subject: Subject, windows: int) -> list[Line]:
     return found
 
 
-def false_alarms(subject: Subject, windows: int, size: int) -> Counter[str]:
+def joined(parts: Iterable[Mapping[str, Noticed]]) -> dict[str, Noticed]:
+    """What became of the windows of all parts."""
+    found: dict[str, Noticed] = {}
+    for part in parts:
+        for name, new in part.items():
+            old = found.get(name, Noticed(Counter(), 0.0))
+            was, now = old.states.total(), new.states.total()
+            refused = (old.refused * was + new.refused * now) / (was + now)
+            found[name] = Noticed(old.states + new.states, refused)
+    return found
+
+
+def false_alarms(subject: Subject, seeds: Iterable[int], size: int) -> Counter[str]:
     """States of windows in which nothing has changed.
 
     Args:
         subject: the project.
-        windows: to draw.
+        seeds: of the windows; those with an even one are labelled.
         size: rows of each.
     """
     states: Counter[str] = Counter()
-    for seed in range(windows):
+    for seed in seeds:
         judged = judge(subject, draw(subject, size, seed), seed % 2 == 0, size)
         if judged is None:
             states[NOT_JUDGED] += 1
@@ -149,13 +186,16 @@ def false_alarms(subject: Subject, windows: int, size: int) -> Counter[str]:
 
 
 def misses(
-    subject: Subject, windows: int, planted: Mapping[str, Planted] | None = None, rows: int = WEEK_ROWS
+    subject: Subject,
+    seeds: Sequence[int],
+    planted: Mapping[str, Planted] | None = None,
+    rows: int = WEEK_ROWS,
 ) -> dict[str, Noticed]:
     """What became of windows in which something was planted, by its name.
 
     Args:
         subject: the project.
-        windows: to draw for each.
+        seeds: of the windows of each; those with an even one are labelled.
         planted: changes to plant; all by default.
         rows: of each window, before the change.
     """
@@ -164,7 +204,7 @@ def misses(
     for name, each in (planted or changes(subject)).items():
         states: Counter[str] = Counter()
         lost = total = 0
-        for seed in range(windows):
+        for seed in seeds:
             changed = each.change(draw(subject, rows, seed))
             taken = _taken(changed, each.column, is_accepted)
             lost, total = lost + int((~taken).sum()), total + len(taken)
@@ -264,6 +304,20 @@ def judge(
     before = [usual] * settings.quality.usual_windows
     is_thin = len(rows) < settings.rows
     return (judge_thin_window if is_thin else judge_window)(result, settings, before)
+
+
+def _false_alarms(seeds: range, size: int) -> Counter[str]:
+    return false_alarms(load(), seeds, size)
+
+
+def _misses(seeds: range) -> dict[str, Noticed]:
+    return misses(load(), seeds)
+
+
+def _parts(windows: int, count: int) -> list[range]:
+    """Seeds of as many parts, without empty ones."""
+    edges = [windows * part // count for part in range(count + 1)]
+    return [range(start, end) for start, end in pairwise(edges) if end > start]
 
 
 def _state(

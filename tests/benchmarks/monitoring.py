@@ -99,7 +99,7 @@ def main() -> None:
     lines = [line for size, found in runs for line in _window_lines(size, found)]
     lines += left_out(SIZES[len(runs) :])
     lines += [_table_line(tables)] if tables else []
-    lines += drift_rates.lines(drift_rates.load(), asked.windows)
+    lines += drift_rates.measure(asked.windows)
     lines += [replay_rate.line(rates)]
     write("monitoring.md", report(lines, asked, [*_about_tables(tables), replay_rate.note(rates)]))
 

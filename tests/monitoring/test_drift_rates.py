@@ -52,7 +52,7 @@ def subject() -> Subject:
 
 @pytest.mark.slow
 def test_windows_in_which_nothing_has_changed_are_healthy(subject: Subject) -> None:
-    assert drift_rates.false_alarms(subject, WINDOWS, ROWS) == {"healthy": WINDOWS}
+    assert drift_rates.false_alarms(subject, range(WINDOWS), ROWS) == {"healthy": WINDOWS}
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_what_was_planted_is_noticed(subject: Subject) -> None:
     planted = drift_rates.changes(subject)
     some = {name: planted[name] for name in list(planted)[::4]}
 
-    found = drift_rates.misses(subject, 1, some, ROWS)
+    found = drift_rates.misses(subject, range(1), some, ROWS)
 
     assert {name: each.states["healthy"] for name, each in found.items()} == dict.fromkeys(some, 0)
 
@@ -97,7 +97,7 @@ def test_rows_that_the_service_would_refuse_are_left_to_what_the_monitor_knows_o
         )
 
     some = {"all": beyond(1), "none": planted["traffic doubled"], "a third": beyond(3)}
-    found = drift_rates.misses(subject, 1, some, ROWS)
+    found = drift_rates.misses(subject, range(1), some, ROWS)
 
     assert {name: round(each.refused, 2) for name, each in found.items()} == {
         "all": 1.0,
@@ -108,19 +108,26 @@ def test_rows_that_the_service_would_refuse_are_left_to_what_the_monitor_knows_o
     assert found["a third"].states == {"watch": 1}
 
 
-def test_a_line_says_how_many_rows_would_be_refused(
-    subject: Subject, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_says_how_many_rows_would_be_refused() -> None:
     noticed = {
         "a fault": Noticed(Counter({NOT_JUDGED: 1, "watch": 1}), 0.25),
         "another": Noticed(Counter({"watch": 2}), 0.0),
     }
-    monkeypatch.setattr(drift_rates, "SIZES", ())
-    monkeypatch.setattr(drift_rates, "misses", lambda *_: noticed)
 
-    found = drift_rates.lines(subject, WINDOWS)
+    found = drift_rates.lines({}, noticed)
 
     assert [(each.met, "refuses 25.0% of the rows" in each.measured) for each in found] == [
         (False, True),
         (True, False),
     ]
+
+
+def test_windows_of_several_processes_are_counted_together() -> None:
+    parts = [
+        {"a fault": Noticed(Counter({"watch": 1}), 0.0)},
+        {"a fault": Noticed(Counter({"watch": 1, "retrain": 2}), 0.4)},
+    ]
+
+    assert drift_rates.joined(parts) == {
+        "a fault": Noticed(Counter({"watch": 2, "retrain": 2}), pytest.approx(0.3))
+    }
