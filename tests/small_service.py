@@ -63,12 +63,14 @@ class Service:
         """The processes that answer."""
         return psutil.Process(self.process.pid).children()
 
-    def wait_until_ready(self) -> None:
+    def wait_for(self, status: int) -> Any:
+        """What `/readyz` says once it answers with this status."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                if self.get("/readyz")[0] == 200:
-                    return
+                found, content = self.get("/readyz")
+                if found == status:
+                    return content
             except OSError:
                 time.sleep(0.05)
         pytest.fail(f"the service did not start:\n{self.output.read_text()}")
@@ -122,7 +124,7 @@ def serving(packed: Packed, folder: Path, **settings: str) -> Iterator[Service]:
     environment = {f"TAKEOFF_{name.upper()}": value for name, value in settings.items()}
     service = Service(folder, packed.store, packed.report["bento"], environment)
     try:
-        service.wait_until_ready()
+        service.wait_for(200)
         yield service
     finally:
         if service.process.poll() is None:

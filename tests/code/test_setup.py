@@ -176,6 +176,8 @@ def test_an_interrupt_leaves_nothing_that_counts_as_finished(project):
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # What is started in the background, as these tests may be, is told to ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         silent.settimeout(30)
         caller, _ = silent.accept()  # pip is at work
