@@ -44,7 +44,7 @@ class Command(Service):
 def command(folder: Path) -> Iterator[Command]:
     running = Command(folder)
     try:
-        running.wait_until_ready()
+        running.wait_for(200)
         yield running
     finally:
         if running.process.poll() is None:
