@@ -260,9 +260,9 @@ def _fetch(reader: Reader, names: Sequence[str], period: Period | None, size: in
     """Predictions in the order of `seq`, up to `size` at once, from one short query after the other."""
     sql, values = statement(names, period, reader.dialect)
     waiting: Lines | None = None
-    position, last = bounds(reader)
+    first, last = bounds(reader)
     step = min(size, log_lines.ROWS_A_QUERY)
-    for start in range(position, last, step):
+    for start in range(first, last, step):
         [found] = reader.query(sql, start, min(start + step, last), *values)
         if not found[0]:
             continue
@@ -291,6 +291,11 @@ def _chunk(lines: Lines, names: Sequence[str], contracts: _Contracts, contract: 
     said = parse_arrays(lines.probabilities, len(contract.target.classes))
     shadow = parse_arrays(lines.shadows, len(contract.target.classes))
     rows = lines.rows
+    if rows.count("\n") + 1 != lines.count:
+        raise TakeoffError(
+            "The prediction log is damaged: a row has a line's end in it. Find out what else writes into it, "
+            "or use another log."
+        )
     known = answers["contract"].isin(list(contracts)) & answers["decision"].notna() & ~np.isnan(said[:, 0])
     if not known.all():
         kept = np.flatnonzero(known).tolist()

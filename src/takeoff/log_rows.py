@@ -21,7 +21,6 @@ from takeoff.log_lines import read_csv
 NUMBER = pa.float32()
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 MISSING = "null"
-LINE_END = "\n"
 
 
 class _Way(NamedTuple):
@@ -125,7 +124,7 @@ def _csv(lines: str, kinds: dict[str, pa.DataType]) -> pa.Table:
 
 
 def _json(lines: str) -> list[Any]:
-    arrays: list[Any] = from_json(f"[{lines.replace(LINE_END, ',')}]")
+    arrays: list[Any] = from_json("[" + lines.replace("\n", ",") + "]")
     return arrays
 
 

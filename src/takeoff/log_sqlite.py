@@ -41,7 +41,7 @@ MISTAKES = {
 SHOWN = {
     "text": ('"%w"', "{}"),
     "text?": ("%s", "'\"' || replace({}, '\"', '\"\"') || '\"'"),
-    "real": ("%.6g", "{}"),
+    "real": ("%.9g", "{}"),
     "boolean": ("%d", "{}"),
     "instant": ("%s", "CAST(round(({}) * 1e6) AS INTEGER)"),
     "instant?": ("%s", "CAST(round(({}) * 1e6) AS INTEGER)"),

@@ -74,7 +74,7 @@ def test_all_that_was_logged_is_read(store: Store, url: str) -> None:
         probabilities="[0.30000001192092896,0.699999988079071]",
         decision=CLASSES[1],
         review=True,
-        latency_ms=2.5,
+        latency_ms=12.345678,
         row_id="LH 400",
     )
     store.insert([given], [shadow(given)], [label(given, 1, NOON + 9000.5)._replace(known_at=NOON + 8000)])
@@ -92,7 +92,7 @@ def test_all_that_was_logged_is_read(store: Store, url: str) -> None:
         "contract": CONTRACT.hash,
         "decision": CLASSES[1],
         "review": True,
-        "latency_ms": 2.5,
+        "latency_ms": np.float32(12.345678),
         "label": CLASSES[1],
         "label_time": pd.Timestamp("2013-07-01 14:30:00.5", tz="UTC"),
         "known_at": pd.Timestamp("2013-07-01 14:13:20", tz="UTC"),
@@ -458,8 +458,12 @@ def test_a_log_of_a_newer_version_is_refused(store: Store, url: str) -> None:
         list(read_chunks(url, CONTRACT))
 
 
-def test_a_damaged_row_is_said(store: Store, url: str) -> None:
-    store.insert(entries(1, row="[1]"))
+@pytest.mark.parametrize(
+    ("damaged", "said"),
+    [("[1]", "a row has 1 values"), (json.dumps(ROW, indent=1), "a row has a line's end")],
+)
+def test_a_damaged_row_is_said(store: Store, url: str, damaged: str, said: str) -> None:
+    store.insert([*entries(1), *entries(1, row=damaged)])
 
-    with pytest.raises(TakeoffError, match="a row has 1 values"):
+    with pytest.raises(TakeoffError, match=said):
         list(read_chunks(url, CONTRACT))
