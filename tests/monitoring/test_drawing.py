@@ -118,3 +118,11 @@ def test_an_error_meanwhile_ends_the_process_at_once(process: Callable[[str], No
         for number in range(WINDOWS):
             drawer.draw(f"{number}", END, ROWS, PAGE)
         raise ZeroDivisionError
+
+
+def test_one_that_was_started_for_nothing_is_not_waited_for(process: Callable[[str], None]) -> None:
+    process("import time; time.sleep(3600)")
+
+    with Drawer(0.5) as drawer:
+        drawer.start()
+        assert drawer.finish() == []
