@@ -13,7 +13,16 @@ from msgspec.structs import astuple
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from serving.requests import MOST_ROWS, Asked, as_texts, bounds, is_whole, may_be_missing, row_fields
+from serving.requests import (
+    MOST_ROWS,
+    Asked,
+    as_json,
+    as_texts,
+    bounds,
+    is_whole,
+    may_be_missing,
+    row_fields,
+)
 from takeoff.contract import Contract
 
 
@@ -66,8 +75,7 @@ class Columns:
             self._names[place]: fed[i].reshape(-1, 1) for i, place in enumerate(self._numbers)
         }
         feed |= {self._names[place]: as_texts(columns[place]) for place in self._texts}
-        texts = [to_json(row).decode() for row in zip(*columns, strict=True)]
-        return Asked(feed, fed.T, texts, ids, instants)
+        return Asked(feed, fed.T, as_json(list(zip(*columns, strict=True))), ids, instants)
 
     def _allow(self, numbers: npt.NDArray[np.float64]) -> bool:
         """Whether numbers, of shape (numbers, n), are in their bounds, and whole where they have to be."""

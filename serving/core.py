@@ -2,15 +2,16 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
-from pydantic_core import to_json
 
-from serving.requests import Asked, Feed, Row
+from serving.requests import Asked, Feed, Row, as_json
 from takeoff import value
 from takeoff.contract import Contract
 from takeoff.log_store import Entry, ShadowEntry
@@ -18,6 +19,18 @@ from takeoff.model import Model, run
 
 NEVER_MISSING = "was never missing in training"
 UNREGISTERED = "unregistered"  # model version outside a Bento
+
+
+class Answer(msgspec.Struct, gc=False):
+    """What the caller gets for a row, under the names of the JSON; no other type is written as quickly."""
+
+    prediction_id: str
+    probability: float
+    probabilities: Any  # by class
+    decision: str
+    review: bool
+    model_version: str
+    warnings: Sequence[dict[str, str]]
 
 
 class Answered(NamedTuple):
@@ -28,12 +41,16 @@ class Answered(NamedTuple):
         entries: the same for the log.
         feed: what the model was fed, see `serving.requests.Asked`.
         events: probability of the event, float32, shape (n,).
+        decisions, reviews, warned: how many there are of each decision, of reviews, and of warnings by field.
     """
 
-    answers: list[dict[str, Any]]
+    answers: list[Answer]
     entries: list[Entry]
     feed: dict[str, npt.NDArray[Any]]
     events: npt.NDArray[np.float32]
+    decisions: Counter[str]
+    reviews: int
+    warned: Counter[str]
 
 
 class Core:
@@ -51,6 +68,7 @@ class Core:
         self.classes = list(contract.target.classes)
         self.matrix = value.cost_matrix(contract)
         self._contract_hash = contract.hash
+        self._by_class = _by_class(self.classes)
         self._feed = Feed(contract)
         seen = model.card["seen"]
         self._known = {name: frozenset(seen[name]) for name in contract.categories}
@@ -92,18 +110,11 @@ class Core:
         now, ready = time.time(), time.perf_counter()
         ids, said = new_ids(count, now), probabilities.tolist()
         decided, review = [self.classes[each] for each in decisions.tolist()], reviews.tolist()
+        events, by_class, warnings = [p[-1] for p in said], self._by_class, self._warnings(asked)
         answers = [
-            {
-                "prediction_id": id_,
-                "probability": p[-1],
-                "probabilities": dict(zip(self.classes, p, strict=True)),
-                "decision": decision,
-                "review": asks,
-                "model_version": self.version,
-                "warnings": warned,
-            }
-            for id_, p, decision, asks, warned in zip(
-                ids, said, decided, review, self._warnings(asked), strict=True
+            Answer(id_, event, by_class(*p), decision, asks, self.version, warnings.get(place, ()))
+            for place, (id_, event, p, decision, asks) in enumerate(
+                zip(ids, events, said, decided, review, strict=True)
             )
         ]
         entries = map(
@@ -113,15 +124,23 @@ class Core:
             repeat(self.version),
             repeat(self._contract_hash),
             asked.texts,
-            [p[-1] for p in said],
-            _arrays(said),
+            events,
+            as_json(said),
             decided,
             review,
             [(ready - arrived) * 1e3 for arrived in started],
             asked.ids,
             asked.times,
         )
-        return Answered(answers, list(entries), asked.feed, probabilities[:, -1])
+        return Answered(
+            answers=answers,
+            entries=list(entries),
+            feed=asked.feed,
+            events=probabilities[:, -1],
+            decisions=Counter(decided),
+            reviews=sum(review),
+            warned=Counter(warning["field"] for warned in warnings.values() for warning in warned),
+        )
 
     def probabilities(self, rows: Sequence[Row]) -> list[list[float]]:
         """Probability of each class for each row, without an answer."""
@@ -131,19 +150,19 @@ class Core:
         """What this model says of rows that another has answered; `feed` as in `Asked`."""
         started = time.perf_counter()
         probabilities = run(self.model.session, feed)
-        decisions = value.decide(probabilities, self.threshold).tolist()
+        decisions, said = value.decide(probabilities, self.threshold).tolist(), probabilities.tolist()
         latency = (time.perf_counter() - started) * 1e3
         return [
             ShadowEntry(
                 prediction_id=id_,
                 model_version=self.version,
                 probability=p[-1],
-                probabilities=to_json(p).decode(),
+                probabilities=text,
                 decision=self.classes[decision],
                 latency_ms=latency,
                 error=None,
             )
-            for id_, p, decision in zip(ids, probabilities.tolist(), decisions, strict=True)
+            for id_, p, text, decision in zip(ids, said, as_json(said), decisions, strict=True)
         ]
 
     def failed(self, id_: str, error: str) -> ShadowEntry:
@@ -158,17 +177,17 @@ class Core:
             error=error,
         )
 
-    def _warnings(self, asked: Asked) -> list[list[dict[str, str]]]:
-        """Per row, what the contract allows but training never saw."""
-        warnings: list[list[dict[str, str]]] = [[] for _ in asked.texts]
+    def _warnings(self, asked: Asked) -> dict[int, list[dict[str, str]]]:
+        """What the contract allows but training never saw, by the place of its row."""
+        warnings: defaultdict[int, list[dict[str, str]]] = defaultdict(list)
         for name, known in self._known.items():
             values = asked.feed[name].ravel().tolist()
             if known.issuperset(values):  # nearly always, and quick to tell
                 continue
-            for warned, given in zip(warnings, values, strict=True):
+            for place, given in enumerate(values):
                 if given not in known:
                     what = f"'{given}' did not occur in training" if given else NEVER_MISSING
-                    warned.append({"field": name, "warning": what})
+                    warnings[place].append({"field": name, "warning": what})
         absent = np.isnan(asked.numbers) & ~self._gaps
         if absent.any():
             for i, place in np.argwhere(absent).tolist():
@@ -186,10 +205,15 @@ class Core:
         return warnings
 
 
-def _arrays(rows: Sequence[Sequence[float]]) -> list[str]:
-    """Each row's numbers as a JSON array."""
-    # All at once: numbers hold no bracket, so the arrays come apart again.
-    return [f"[{each}]" for each in to_json(rows)[2:-2].decode().split("],[")]
+def _by_class(classes: Sequence[str]) -> Callable[..., Any]:
+    """Makes of a row's probabilities, one argument each, what is written as an object of them by class."""
+    # Numbered, since a class may have a name that Python could not give.
+    own = [f"class_{place}" for place in range(len(classes))]
+    names = dict(zip(own, classes, strict=True))
+    try:
+        return msgspec.defstruct("ByClass", [(each, float) for each in own], rename=names, gc=False)
+    except ValueError:  # a name with a quotation mark or the like
+        return lambda *probabilities: dict(zip(classes, probabilities, strict=True))
 
 
 def new_ids(count: int, now: float) -> list[str]:
@@ -199,15 +223,11 @@ def new_ids(count: int, now: float) -> list[str]:
         count: how many; those of one call follow each other.
         now: unix seconds.
     """
-    random = int.from_bytes(os.urandom(10))
-    time_part = f"{int(now * 1e3):012x}"
-    prefix = f"{time_part[:8]}-{time_part[8:]}-7{random >> 68:03x}"
-    start = random & 0x3FFFFFFFFFFFFFFF
-    ids = []
-    for i in range(count):
-        rest = f"{0x8000000000000000 | (start + i) & 0x3FFFFFFFFFFFFFFF:016x}"
-        ids.append(f"{prefix}-{rest[:4]}-{rest[4:]}")
-    return ids
+    digits, random = f"{int(now * 1e3):012x}", os.urandom(10)
+    a, b = int.from_bytes(random[:2]) % 2**12, int.from_bytes(random[2:4]) % 2**14
+    start = min(int.from_bytes(random[4:]), 2**48 - count)
+    form = f"{digits[:8]}-{digits[8:]}-7{a:03x}-{2**15 + b:04x}-%012x"
+    return [form % last for last in range(start, start + count)]
 
 
 def describe(core: Core, card: Mapping[str, Any], bento: str | None) -> dict[str, Any]:

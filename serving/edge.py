@@ -14,19 +14,17 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from pydantic_core import to_json
-
 from serving import metrics
+from serving.batches import Batches
 from serving.bodies import Bodies, busy
 from serving.deadlines import Deadlines
 from serving.prediction_log import LogUnavailable
 from serving.reading import Reader
 from serving.refusals import Refusal
-from serving.requests import ROW_BYTES
+from serving.requests import ROW_BYTES, to_json
 from serving.runtime import Runtime
 from serving.together import Together
 from takeoff.errors import TakeoffError
@@ -41,8 +39,7 @@ SWITCH_SECONDS = 0.0005
 # Of several workers, the one that is free first accepts all connections that wait, and would keep them. So
 # one in this many answers asks its client to connect anew, and connections spread by who has time for them.
 ANSWERS_A_CONNECTION = 1_000
-# One is read, one predicted, one put into words and one committed to the log.
-BATCHES_AT_ONCE = 4
+LOOKS_A_SHOW = 10  # of the histograms, in which each of many bins costs as much as a row
 METRICS = "/metrics"
 JSON = (b"content-type", b"application/json")
 CLOSE = (b"connection", b"close")
@@ -121,17 +118,15 @@ class Edge:
         runtime.start()
         self._together = Together(runtime)
         self._reader = Reader(runtime.core.contract)
+        self._batches = Batches(runtime, self._reader)
         self._room = _Room(settings.max_in_flight)
         self._seconds, self._fast = settings.deadline_seconds, settings.fast_path
+        self._counting: asyncio.Task[None] | None = None
+        self._looks = 0
         self._spread, self._sent = settings.workers > 1, 0
         self._keys = [hashlib.sha256(key.encode()).digest() for key in settings.api_keys]
         self._deadlines = Deadlines(self._observe)
         self._bodies = Bodies(int(settings.max_body_mb * 2**20), settings.body_seconds, self._deadlines)
-        # One thread for what needs Python, so that the event loop waits for no more; one for what does not.
-        self._turn = asyncio.Lock()  # of that one
-        self._batches = asyncio.Semaphore(BATCHES_AT_ONCE)
-        self._words = ThreadPoolExecutor(1, thread_name_prefix="batch-words")
-        self._model_runs = ThreadPoolExecutor(1, thread_name_prefix="batch-model")
         # What start-up has left lives as long as the process; a full collection would walk all of it, in
         # the middle of a request.
         gc.collect()
@@ -142,14 +137,18 @@ class Edge:
     async def _stop(self) -> None:
         self._deadlines.close()
         await asyncio.get_running_loop().run_in_executor(None, self.runtime.close)
-        self._words.shutdown()
-        self._model_runs.shutdown()
+        self._batches.close()
 
     def _observe(self) -> None:
         state = self.runtime.log.state()
         metrics.IN_FLIGHT.set(self._room.taken)
-        # Few at a time: whoever asks meanwhile waits for it.
-        self.runtime.histograms.count()
+        if self._counting is None or self._counting.done():
+            # In a thread, since many rows may have come, and nobody shall wait for them to be counted.
+            self._looks += 1
+            histograms = self.runtime.histograms
+            shown = self._looks % LOOKS_A_SHOW == 0
+            counting = asyncio.to_thread(histograms.show if shown else histograms.count)
+            self._counting = asyncio.get_running_loop().create_task(counting)
         metrics.LOG_SPOOLING.set(state.mode != "database")
         metrics.LOG_SPOOLED.set(state.spooled_rows)
 
@@ -164,7 +163,8 @@ class Edge:
             handler = self._handler(path, method)
             if handler is None:
                 if path == METRICS:
-                    self.runtime.histograms.count()  # of this worker; others are little behind
+                    # Of this worker; others are little behind.
+                    await asyncio.to_thread(self.runtime.histograms.show)
                 await self.bentoml(scope, receive, send)
                 return
             response = await handler(scope, receive, started)
@@ -228,29 +228,15 @@ class Edge:
         self._room.check()  # before a body of megabytes is taken in for nothing
         body = await self._bodies.read(scope, receive)
         with self._room, self._bodies.held(body), self._deadlines.within(self._seconds, _overdue):
-            # A few at once, each until it is answered: if all took turns, none of many would be in time.
-            async with self._batches:
-                return await self._answer_batch(scope, body, started)
-
-    async def _answer_batch(self, scope: Scope, body: bytes, started: float) -> Response:
-        # In threads: a large batch must not hold up those who ask for one row.
-        asked = await self._in_words(self._reader.rows, body)
-        if not self._fast:
-            return await self._through_bentoml(scope, body)
-        core, loop = self.runtime.core, asyncio.get_running_loop()
-        # While this batch is predicted the next one is read.
-        predicted = await loop.run_in_executor(self._model_runs, core.predict, asked)
-        answered = await self._in_words(core.say, asked, predicted, [started] * len(asked.texts))
-        written = self.runtime.log.submit(answered.entries)
-        payload = await self._in_words(to_json, {"predictions": answered.answers})
-        await written
-        await self._in_words(self.runtime.answered, answered)
-        return Response(200, payload)
+            if not self._fast:
+                await self._batches.read(self._reader.rows, body)
+                return await self._through_bentoml(scope, body)
+            return Response(200, await self._batches.answer(body, started))
 
     async def _feedback(self, scope: Scope, receive: Receive, started: float) -> Response:
         body = await self._bodies.read(scope, receive)
         with self._room, self._deadlines.within(self._seconds, _overdue):
-            labels = await self._in_words(self._reader.labels, body)
+            labels = await self._batches.read(self._reader.labels, body)
             if not self._fast:
                 return await self._through_bentoml(scope, body)
             return Response(200, to_json(await self.runtime.feedback(labels)))
@@ -282,13 +268,6 @@ class Edge:
             raise unlogged[0]
         payload = b"".join(message.get("body", b"") for message in sent)
         return Response(sent[0]["status"], payload)
-
-    async def _in_words(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        async with self._turn:
-            try:
-                return await asyncio.get_running_loop().run_in_executor(self._words, function, *arguments)
-            finally:
-                await asyncio.sleep(0)  # all that has come in meanwhile gets its turn before the next step
 
 
 class _Room:

@@ -1,8 +1,8 @@
 """What was asked and answered, as counts in the bins of the reference, for /metrics.
 
 Counts of all workers and of any two moments add up, so Prometheus can tell how far the rows of any hour or
-day have moved from the reference. Nothing is counted while a caller waits: rows are put aside, and counted
-together, ten times a second.
+day have moved from the reference. Nothing is counted while a caller waits: rows are put aside, counted
+together ten times a second, and shown once a second or when somebody looks.
 """
 
 import json
@@ -29,6 +29,8 @@ MOST_VALUES = 200  # of a category that have a bin of their own; rarer ones are 
 HALF = 0.5
 
 Values = npt.NDArray[np.float64]
+Edges = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.int64]
 Feed = Mapping[str, npt.NDArray[Any]]  # as `serving.requests.Feed.columns` makes it, and the model reads it
 
 
@@ -37,13 +39,14 @@ class Bins(NamedTuple):
 
     Attributes:
         names: of all bins, the last one `MISSING`.
-        edges: between the bins of a number, ascending, one fewer than its bins; None for a category.
+        edges: between the bins of a number, ascending, one fewer than its bins; None for a category. A number
+            is at or above one exactly if it is at or above that of the reference.
         places: bin of each value of a category.
         counts: rows of the reference in each bin.
     """
 
     names: list[str]
-    edges: Values | None
+    edges: Edges | None
     places: Mapping[str, int]
     counts: Values
 
@@ -58,7 +61,9 @@ class Histograms:
 
     def __init__(self, home: Path, contract: Contract) -> None:
         self._bins = _read(home, contract)
-        self._lock = threading.Lock()
+        self._counts = {column: np.zeros(len(bins.names), np.int64) for column, bins in self._bins.items()}
+        self._lock = threading.Lock()  # of what waits
+        self._counting = threading.Lock()  # of the counts
         self._waiting: list[Feed] = []
         self._rows = 0
         for column, bins in self._bins.items():
@@ -85,17 +90,28 @@ class Histograms:
 
     def count(self) -> None:
         """Count what was put aside."""
+        with self._counting:
+            self._count()
+
+    def show(self) -> None:
+        """Bring the metrics up to all that was put aside before."""
+        with self._counting:
+            self._count()
+            for column, bins in self._bins.items():
+                for place in np.flatnonzero(counts := self._counts[column]).tolist():
+                    metrics.binned(column, bins.names[place]).inc(int(counts[place]))
+                counts[:] = 0
+
+    def _count(self) -> None:
         with self._lock:
             waiting, self._waiting, self._rows = self._waiting, [], 0
         if not waiting:
             return
         for column, bins in self._bins.items():
-            values = np.concatenate([each[column].ravel() for each in waiting])
-            for place in np.flatnonzero(counts := count(values, bins)).tolist():
-                metrics.binned(column, bins.names[place]).inc(int(counts[place]))
+            self._counts[column] += count(np.concatenate([each[column].ravel() for each in waiting]), bins)
 
 
-def count(values: npt.NDArray[Any], bins: Bins) -> npt.NDArray[np.int64]:
+def count(values: npt.NDArray[Any], bins: Bins) -> Counts:
     """Rows in each bin.
 
     Args:
@@ -111,9 +127,11 @@ def count(values: npt.NDArray[Any], bins: Bins) -> npt.NDArray[np.int64]:
         for value, rows in Counter(values.tolist()).items():
             counts[missing if value == MISSING_TEXT else bins.places.get(value, missing - 1)] += rows
         return counts
-    numbers = values.astype(np.float64)
-    found = np.where(np.isnan(numbers), missing, np.searchsorted(bins.edges, numbers, side="right"))
-    return np.bincount(found, minlength=len(bins.names))
+    counts = np.bincount(np.searchsorted(bins.edges, values, side="right"), minlength=len(bins.names))
+    absent = np.count_nonzero(np.isnan(values))  # which were sorted behind all numbers
+    counts[missing - 1] -= absent
+    counts[missing] += absent
+    return counts
 
 
 def _read(home: Path, contract: Contract) -> dict[str, Bins]:
@@ -137,7 +155,13 @@ def _bins(known: Mapping[str, Any]) -> Bins:
         return Bins(
             [*(f"={name}" for name in names), OTHER, MISSING], None, places, np.array(counts, "float64")
         )
-    edges = np.array(known["edges"][1:-1], dtype="float64")
+    edges = _at_least(np.array(known["edges"][1:-1], dtype="float64"))
     counts = known["counts"] or [0]  # a reference without any value
     names = [f"{place:02d}" for place in range(len(counts))]
     return Bins([*names, MISSING], edges, {}, np.array([*counts, known["missing"]], dtype="float64"))
+
+
+def _at_least(numbers: Values) -> Edges:
+    """The smallest float32 that is not below each: a float32 can be compared with it, which is quicker."""
+    nearest = numbers.astype(np.float32)
+    return np.where(nearest < numbers, np.nextafter(nearest, np.float32(np.inf)), nearest)

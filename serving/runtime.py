@@ -3,11 +3,11 @@
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from pydantic import TypeAdapter
 
@@ -91,14 +91,14 @@ class Runtime:
 
     def close(self) -> None:
         """Finish what is under way."""
-        self.histograms.count()
+        self.histograms.show()
         if self.shadow:
             self.shadow.close()
         if self._log:
             self._log.close()
 
     async def answer(self, rows: Sequence[Row], started: float) -> list[dict[str, Any]]:
-        """Answers for rows of one request, once they are in the log; see `Core.answer`.
+        """Answers for rows of one request, once they are in the log, in types that BentoML knows.
 
         Raises:
             LogUnavailable: they could not be kept, so they must not be given.
@@ -106,7 +106,7 @@ class Runtime:
         answered = self.core.answer(rows, [started] * len(rows))
         await self.log.submit(answered.entries)
         self.answered(answered)
-        return answered.answers
+        return msgspec.to_builtins(answered.answers)  # type: ignore[no-any-return]
 
     async def feedback(self, labels: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Store labels; how many were new, known, corrected, kept in the spool, or of unknown predictions."""
@@ -126,15 +126,14 @@ class Runtime:
     def answered(self, answered: Answered) -> None:
         """Count rows whose answers are in the log, and show them to the challenger."""
         self.histograms.offer(answered.feed, answered.events)
-        for decision, count in Counter(answer["decision"] for answer in answered.answers).items():
+        for decision, count in answered.decisions.items():
             metrics.decided(decision).inc(count)
-        if reviews := sum(answer["review"] for answer in answered.answers):
-            metrics.REVIEWS.inc(reviews)
-        warned = Counter(warning["field"] for answer in answered.answers for warning in answer["warnings"])
-        for field, count in warned.items():
+        if answered.reviews:
+            metrics.REVIEWS.inc(answered.reviews)
+        for field, count in answered.warned.items():
             metrics.UNSEEN.labels(field).inc(count)
         if self.shadow:
-            self.shadow.offer(answered.feed, [answer["prediction_id"] for answer in answered.answers])
+            self.shadow.offer(answered.feed, [answer.prediction_id for answer in answered.answers])
         elif self._unloaded:
             metrics.SHADOW.labels("not loaded").inc(len(answered.answers))
 

@@ -6,8 +6,9 @@ goes on its own at once, and under load the groups grow by themselves.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from serving.core import Answer
 from serving.requests import Row
 from serving.runtime import Runtime
 
@@ -17,7 +18,7 @@ class _Waiting(NamedTuple):
 
     row: Row
     started: float
-    future: asyncio.Future[dict[str, Any]]
+    future: asyncio.Future[Answer]
 
 
 class Together:
@@ -28,11 +29,11 @@ class Together:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Waiting] = []
 
-    def answer(self, row: Row, started: float) -> asyncio.Future[dict[str, Any]]:
+    def answer(self, row: Row, started: float) -> asyncio.Future[Answer]:
         """The answer to one row, once it is in the log; see `Runtime.answer`."""
         if not self._waiting:
             self._loop.call_soon(self._start)
-        future: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting.append(_Waiting(row, started, future))
         return future
 

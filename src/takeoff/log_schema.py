@@ -43,14 +43,6 @@ class Entry(NamedTuple):
     row_id: str | None = None
     row_time: float | None = None
 
-    def is_plain(self) -> bool:
-        """Whether a database takes its texts as they are; quick, for it is asked for every prediction."""
-        return (
-            self.row.isascii()
-            and "\\u" not in self.row
-            and (self.row_id is None or (self.row_id.isascii() and "\0" not in self.row_id))
-        )
-
     def cleaned(self) -> "Entry":
         """The same with U+FFFD for what a database cannot hold."""
         row_id = None if self.row_id is None else storable(self.row_id)
@@ -298,6 +290,13 @@ def _type(dialect: Dialect, kind: str) -> str:
 
 def _cut(name: str, most_bytes: int) -> str:
     return name.encode()[:most_bytes].decode(errors="ignore")
+
+
+def are_plain(entries: Iterable[Entry]) -> bool:
+    """Whether a database certainly takes their texts as they are; quick, for all are asked about."""
+    rows = "".join([each.row for each in entries])
+    ids = "".join([each.row_id for each in entries if each.row_id is not None])
+    return rows.isascii() and ids.isascii() and "\\u" not in rows and "\0" not in ids
 
 
 def _storable_json(text: str) -> str:

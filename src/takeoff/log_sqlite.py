@@ -1,24 +1,24 @@
 """The prediction log in SQLite: one file in WAL mode, for the processes of one machine."""
 
-import fcntl
 import os
 import sqlite3
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 from takeoff.errors import TakeoffError
+from takeoff.log_lock import FileLock, unusable
 from takeoff.log_schema import Dialect, Table
 from takeoff.log_store import StoreUnavailable
 
 BUSY_SECONDS = 2.0  # wait for whoever writes: a person's SQL client, or a process that stands still
 ROWS_A_STATEMENT = 64  # at 12 values a row within 999, a limit of older SQLites
+MANY_ROWS = 500  # in a statement while there are as many, where SQLite takes as many values
 CHECKPOINT_ROWS = 2000  # rows, about 4 MB of WAL, after which it is moved into the file
 MOST_WAL_PAGES = 16_000  # from which a commit moves it itself, should nobody else
 SPARE_SHARE = 0.1  # free pages that stay in the file, since new rows will want them
@@ -85,13 +85,14 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _Lock(path)
+            self._lock = FileLock(path, BUSY_SECONDS)
         except OSError as error:
             raise _translated(error) from None
         self._path = str(path.absolute())
         try:
             self._connection: sqlite3.Connection | None = _connect(path, self._lock)
             self._file = _identity(self._path)
+            self._most_values = self._connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
         except BaseException as error:
             self._lock.close()
             if isinstance(error, sqlite3.Error):
@@ -124,11 +125,9 @@ class SqliteDatabase:
         """See `Database.add`."""
         if self._opened().in_transaction:
             self._added += len(rows)
-            for start in range(0, len(rows), ROWS_A_STATEMENT):
-                part = rows[start : start + ROWS_A_STATEMENT]
-                self._execute(
-                    _insertion(table.name, tuple(table.columns), len(part)), tuple(chain.from_iterable(part))
-                )
+            columns = tuple(table.columns)
+            for part in _parts(rows, min(MANY_ROWS, self._most_values // len(columns))):
+                self._execute(_insertion(table.name, columns, len(part)), tuple(chain.from_iterable(part)))
         elif len(rows) > ROWS_A_STATEMENT:
             with self.transaction():
                 self.add(table, rows)
@@ -227,114 +226,6 @@ class SqliteReader:
         self._connection.close()
 
 
-class _Lock:
-    """A lock beside the file, for whoever writes; the kernel frees it when a process is killed.
-
-    Who holds it longer than `BUSY_SECONDS` stands still, and is given up by those who wait.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_name(f"{path.name}.lock")
-        self._descriptor = self._held = self._open()
-        self._waiter: _Waiter | None = None
-
-    def __enter__(self) -> None:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._held = self._descriptor
-        except BlockingIOError:
-            self._held = self._wait()
-        except OSError as error:  # a network's file system, or closed
-            raise _translated(error) from None
-
-    def __exit__(self, *_: object) -> None:
-        fcntl.flock(self._held, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Give the file back."""
-        if self._waiter is not None:
-            self._waiter.close()
-        os.close(self._descriptor)
-
-    def _open(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-
-    def _wait(self) -> int:
-        """The descriptor that has got the lock."""
-        if self._waiter is None:
-            self._waiter = _Waiter.of(self._descriptor, self._open)
-        if not self._waiter.wait(BUSY_SECONDS):
-            raise StoreUnavailable("SQLite cannot be used: another process holds its lock and stands still.")
-        return self._waiter.descriptor
-
-
-class _Waiter:
-    """A thread that waits for a lock in place of another, which so can give up.
-
-    The kernel knows no end of such a wait, but wakes at once whoever waits, in their order. Looking again
-    and again instead would come too late nearly always where others write and an event loop is busy.
-    """
-
-    # Those that still waited when their lock was closed, by the file. The next one goes on with them: else a
-    # process that stands still for long would leave a thread behind for every try.
-    _left: ClassVar[defaultdict[tuple[int, int], list["_Waiter"]]] = defaultdict(list)
-
-    def __init__(self, descriptor: int, file: tuple[int, int]) -> None:
-        self.descriptor, self._file = descriptor, file
-        self._asked, self._got = threading.Semaphore(0), threading.Semaphore(0)
-        self._mutex = threading.Lock()  # of these
-        self._waits = self._wanted = self._ending = False
-        threading.Thread(target=self._run, name="log-lock", daemon=True).start()
-
-    @classmethod
-    def of(cls, descriptor: int, opened: Callable[[], int]) -> "_Waiter":
-        """One for the file of a descriptor, with a descriptor of its own."""
-        found = os.fstat(descriptor)
-        file = found.st_dev, found.st_ino
-        try:
-            return cls._left[file].pop()
-        except IndexError:
-            return cls(opened(), file)
-
-    def wait(self, seconds: float) -> bool:
-        """Whether the descriptor has got the lock in this time."""
-        with self._mutex:
-            self._wanted = True
-            if not self._waits:
-                self._waits = True
-                self._asked.release()
-        if self._got.acquire(timeout=seconds):
-            return True
-        with self._mutex:
-            self._wanted = False
-            return self._got.acquire(blocking=False)  # at the last moment
-
-    def close(self) -> None:
-        """End, or wait on for the next one."""
-        with self._mutex:
-            if self._waits:
-                self._left[self._file].append(self)
-                return
-            self._ending = True
-        self._asked.release()
-
-    def _run(self) -> None:
-        while self._asked.acquire() and not self._ending:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
-            with self._mutex:
-                self._waits = False
-                if self._wanted:
-                    self._got.release()
-                    continue
-            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
-            try:
-                self._left[self._file].remove(self)
-                break
-            except ValueError:  # it is wanted again, or will be by its lock
-                pass
-        os.close(self.descriptor)
-
-
 class _Checkpointer:
     """Moves the WAL into the file beside the writers, which a commit would otherwise do and wait for.
 
@@ -375,7 +266,7 @@ class _Checkpointer:
                 self._move()
 
     def _move(self) -> None:
-        lock = _Lock(self._path)
+        lock = FileLock(self._path, BUSY_SECONDS)
         try:
             with closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS)) as connection:
                 connection.execute(CHECKPOINT).fetchall()
@@ -394,7 +285,7 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _connect(path: Path, lock: _Lock) -> sqlite3.Connection:
+def _connect(path: Path, lock: FileLock) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
     )
@@ -414,6 +305,15 @@ def _connect(path: Path, lock: _Lock) -> sqlite3.Connection:
     return connection
 
 
+def _parts(rows: Sequence[tuple[Any, ...]], many: int) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """Rows in parts of a length for which there is a statement."""
+    long = len(rows) // many * many
+    for start in range(0, long, many):
+        yield rows[start : start + many]
+    for start in range(long, len(rows), ROWS_A_STATEMENT):
+        yield rows[start : start + ROWS_A_STATEMENT]
+
+
 @lru_cache(maxsize=4 * ROWS_A_STATEMENT)
 def _insertion(table: str, columns: tuple[str, ...], rows: int) -> str:
     row = f"({', '.join('?' * len(columns))})"
@@ -425,7 +325,7 @@ def _insertion(table: str, columns: tuple[str, ...], rows: int) -> str:
 def _translated(error: OSError | sqlite3.Error) -> Exception:
     """What cannot be helped by the caller as StoreUnavailable; a mistake as it is."""
     if isinstance(error, OSError):
-        return StoreUnavailable(f"SQLite's file cannot be used: {error.strerror}.")
+        return unusable(error)
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)  # none: Python's own complaint
     if code & 0xFF in MISTAKES:
         return error

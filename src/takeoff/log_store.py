@@ -28,6 +28,7 @@ from takeoff.log_schema import (
     Refused,
     ShadowEntry,
     Table,
+    are_plain,
     judge,
     readable_view,
     storable,
@@ -108,7 +109,8 @@ class Store:
         Raises:
             StoreUnavailable: nothing was added, or (after a lost connection) it is unknown.
         """
-        entries = [each if each.is_plain() else each.cleaned() for each in entries]
+        if not are_plain(entries):
+            entries = [each if are_plain((each,)) else each.cleaned() for each in entries]
         if not shadows and not labels:  # nearly always: one statement, which is a transaction of its own
             if entries:
                 self._db.add(PREDICTIONS, entries)

@@ -32,7 +32,7 @@ SERVICE = "serving.service:Predictor"
 # All that the service imports of this package: modules that need only what REQUIREMENTS lists.
 MODULES = (
     *("__init__", "contract", "errors", "model", "paths", "settings", "value"),
-    *("log_postgres", "log_schema", "log_sqlite", "log_store"),
+    *("log_lock", "log_postgres", "log_schema", "log_sqlite", "log_store"),
 )
 
 STORE_VARIABLE = "BENTOML_HOME"

@@ -1,13 +1,16 @@
 """Counts in the bins of the reference: exact, of bounded size, and those of the reference stage."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from serving.histograms import ANSWER, HALF, MISSING, OTHER, Histograms, count
+from serving.histograms import ANSWER, HALF, MISSING, OTHER, Histograms, _bins, count
 from takeoff import paths
 from takeoff.contract import read_contract
 from takeoff.features import features
@@ -48,6 +51,24 @@ def test_rows_of_the_reference_fall_into_the_bins_as_the_reference_counted_them(
         assert count(feed()[name].ravel(), bins).tolist() == bins.counts.tolist()
 
 
+@given(
+    edges=st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=8, unique=True).map(sorted),
+    others=st.lists(st.floats(width=32, allow_infinity=False), max_size=8),
+)
+def test_a_number_falls_into_the_bin_that_the_exact_edges_give_it(
+    edges: list[float], others: list[float]
+) -> None:
+    bins = _bins({"type": "number", "edges": [0, *edges, 0], "counts": [0] * (len(edges) + 1), "missing": 0})
+    values = np.array([*others, *edges, float("nan")], dtype="float32")  # on the edges, or beside by rounding
+
+    found = count(values, bins)
+
+    expected = [0] * len(bins.names)
+    for value in values.tolist():
+        expected[-1 if math.isnan(value) else sum(edge <= value for edge in edges)] += 1
+    assert found.tolist() == expected
+
+
 def test_what_was_put_aside_is_counted_once(home: Path) -> None:
     histograms = Histograms(home, CONTRACT)
     bins = histograms._bins[ANSWER]
@@ -55,8 +76,8 @@ def test_what_was_put_aside_is_counted_once(home: Path) -> None:
 
     first = {name: values[:100] for name, values in feed().items()}
     histograms.offer(first, np.linspace(0, 1, 100, dtype="float32"))
-    histograms.count()
-    histograms.count()
+    histograms.show()
+    histograms.show()
 
     after = [counted(ANSWER, name) for name in bins.names]
     assert sum(after) - sum(before) == 100
@@ -88,6 +109,6 @@ def test_a_service_without_a_reference_counts_nothing_and_works(tmp_path: Path) 
     histograms = Histograms(tmp_path, CONTRACT)
 
     histograms.offer(feed(), np.full(FIT_ROWS, 0.5, dtype="float32"))
-    histograms.count()
+    histograms.show()
 
     assert histograms._bins == {}

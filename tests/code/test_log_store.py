@@ -100,7 +100,7 @@ def test_only_what_no_database_holds_is_replaced(text: str) -> None:
         assert kept == text
 
 
-@pytest.mark.parametrize("rows", [1, 3 * log_sqlite.ROWS_A_STATEMENT + 1])
+@pytest.mark.parametrize("rows", [1, 3 * log_sqlite.ROWS_A_STATEMENT + 1, log_sqlite.MANY_ROWS + 65])
 def test_the_same_again_is_passed_over(store: Store, url: str, rows: int) -> None:
     given = entries(rows)
     given_shadows = [shadow(each) for each in given]
