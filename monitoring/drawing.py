@@ -18,6 +18,7 @@ import pandas as pd
 
 from takeoff import files, paths
 from takeoff.errors import TakeoffError
+from takeoff.loading import loading
 
 COMMAND = (sys.executable, "-m", "monitoring.drawing")
 PATIENCE_SECONDS = 600.0  # without an answer: a report takes seconds, on a busy machine a minute
@@ -34,8 +35,7 @@ class Drawer:
     to a file.
     """
 
-    def __init__(self, threshold: float) -> None:
-        self._threshold = threshold
+    def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._asked: dict[str, Path] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="drawing")
@@ -69,13 +69,14 @@ class Drawer:
                     text=True,
                 )
 
-    def draw(self, name: str, end: datetime, rows: pd.DataFrame, page: Path) -> None:
+    def draw(self, name: str, end: datetime, rows: pd.DataFrame, threshold: float, page: Path) -> None:
         """Ask for the report of a window.
 
         Args:
             name: of the window.
             end: of it.
             rows: a sample; see `monitoring.evidently_report.draw`.
+            threshold: of the model that is judged.
             page: where it will stand. It is written beside that, for the caller to put it there; see `pages`.
 
         Raises:
@@ -87,7 +88,7 @@ class Drawer:
             "name": name,
             "end": end.isoformat(),
             "rows": str(file),
-            "threshold": self._threshold,
+            "threshold": threshold,
             "page": str(files.neighbour(page)),
         }
         self._asked[name] = page
@@ -143,7 +144,8 @@ class Drawer:
 
 def main() -> None:
     """Draw until there are no more jobs."""
-    from monitoring.evidently_report import draw
+    with loading():
+        from monitoring.evidently_report import draw
     from takeoff.contract import read_contract
     from takeoff.reference import SAMPLE_FILE
     from takeoff.stage import HERE

@@ -47,6 +47,7 @@ from evidently.ui.storage.local.base import (
     SNAPSHOTS_DIR_NAME,
 )
 
+from monitoring.forked import forked
 from takeoff import files, value
 from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
@@ -146,19 +147,30 @@ def _measured(
 ) -> SnapshotModel:
     """Drift and summary of all rows; quality of those with a label, as Evidently takes no others for it."""
     target = contract.target.column
-    snapshot = _run(_drift(contract), current, reference, _definition(contract, left_out), about)
-    labelled = current[current[target].notna()]
+    labelled = current[current[target].notna()].reset_index(drop=True)
+    known = reference[reference[target].notna()].reset_index(drop=True)
+
+    def drift() -> SnapshotModel:
+        return _run(_drift(contract), current, reference, _definition(contract, left_out), about)
+
+    def quality() -> bytes:
+        definition = _definition(contract, left_out, classification=[_task(contract)])
+        return _as_json(_run([_quality(contract, threshold)], labelled, known, definition, about)).encode()
+
     if set(contract.target.classes) != set(labelled[target]):
-        return snapshot
+        return drift()
+    with forked(quality) as made:
+        snapshot = drift()
+        return _joined(SnapshotModel.parse_raw(made()), snapshot)
+
+
+def _quality(contract: Contract, threshold: float) -> ClassificationQuality:
     # Without it, Evidently would decide at 0.5 whatever the decisions are.
     at = threshold if len(contract.target.classes) == 2 else None
-    quality = _run(
-        [ClassificationQuality(conf_matrix=True, pr_table=True, include_tests=False, probas_threshold=at)],
-        labelled.reset_index(drop=True),
-        reference[reference[target].notna()].reset_index(drop=True),
-        _definition(contract, left_out, classification=[_task(contract)]),
-        about,
-    )
+    return ClassificationQuality(conf_matrix=True, pr_table=True, include_tests=False, probas_threshold=at)
+
+
+def _joined(quality: SnapshotModel, snapshot: SnapshotModel) -> SnapshotModel:
     return snapshot.copy(
         update={
             "metric_results": {**snapshot.metric_results, **quality.metric_results},
@@ -255,7 +267,11 @@ def _keep(snapshot: SnapshotModel, contract: Contract, workspace: Path, name: st
 
 
 def _write(path: Path, model: Any) -> None:
-    files.write_text(path, json.dumps(model.dict(), cls=NumpyEncoder))
+    files.write_text(path, _as_json(model))
+
+
+def _as_json(model: Any) -> str:
+    return json.dumps(model.dict(), cls=NumpyEncoder)
 
 
 def _dashboard(contract: Contract) -> DashboardModel:

@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
@@ -53,14 +54,15 @@ def main() -> None:
     hook = webhook.address()
     wanted = window_of(options.window, contract) if options.window else None
     with files.alone(LOCK, "monitor"):
-        against = standard.load(contract, params)
         kind = wanted.kind if wanted else options.kind or params.monitoring.window
         stored, problems = ledger.read_results(paths.WINDOWS)
         published = dict(stored)
-        with Drawer(float(against.card["decision"]["threshold"])) as drawer:
+        with Drawer() as drawer, ThreadPoolExecutor(1, thread_name_prefix="count") as beside:
             if options.evidently and survey.has_grown(options.log, stored):
                 drawer.start()  # it takes seconds to load
-            log = survey.look(options.log, kind, against)
+            counted = beside.submit(survey.count, options.log)
+            against = standard.load(contract, params)
+            log = survey.look(counted.result(), kind, against)
             due = survey.due(log, wanted, stored, against, options.evidently)
             survey.measure(due, log, stored, against, drawer if options.evidently else None)
             results = survey.complete(stored, log, params.monitoring.labels)

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from monitoring import plain_rule
 from monitoring.plain_rule import PlainRule
@@ -15,9 +15,12 @@ from monitoring.profiles import Reference
 from takeoff import files, paths
 from takeoff.contract import CONTRACT_FILE, Contract
 from takeoff.errors import TakeoffError
+from takeoff.loading import loading
 from takeoff.model import CARD_FILE
 from takeoff.params import Params
-from takeoff.registry import Registry, Version
+
+if TYPE_CHECKING:
+    from takeoff.registry import Registry, Version
 
 METHOD = 1  # raised when windows have to be measured anew because the way of measuring has changed
 Found = TypeVar("Found")
@@ -41,7 +44,7 @@ class Standard(NamedTuple):
 
     contract: Contract
     params: Params
-    registry: Registry | None
+    registry: "Registry | None"
     version: str | None
     card: Mapping[str, Any]
     reference: Reference | None
@@ -68,6 +71,9 @@ def load(contract: Contract, params: Params) -> Standard:
     Raises:
         TakeoffError: no model was released yet.
     """
+    with loading():  # MLflow takes a second
+        from takeoff.registry import Registry
+
     notes: list[str] = []
     registry = _or_note(lambda: Registry(contract.name), notes)
     champion = _or_note(registry.champion, notes) if registry else None
@@ -146,7 +152,7 @@ def _thresholds() -> dict[str, float]:
 def _digest(
     contract: Contract,
     params: Params,
-    champion: Version | None,
+    champion: "Version | None",
     card: Mapping[str, Any],
     reference: Reference | None,
     rule: PlainRule | None,

@@ -14,6 +14,7 @@ from monitoring.standard import Standard, unknown_versions
 from monitoring.windows import Kind, Window, place
 from takeoff import paths
 from takeoff.contract import Contract
+from takeoff.loading import loading
 from takeoff.log_changes import count_by_time, count_labels, count_refusals
 from takeoff.log_read import Chunk, last_row, read_chunks
 from takeoff.params import Labels
@@ -61,14 +62,29 @@ class Log(NamedTuple):
     notes: list[str]
 
 
-def look(url: str, kind: Kind, against: Standard) -> Log:
-    """What the log holds.
+class Counted(NamedTuple):
+    """How much the log at `url` holds; see `takeoff.log_changes`."""
+
+    url: str
+    labels: int
+    by_time: pd.DataFrame
+    refused: pd.DataFrame
+
+
+def count(url: str) -> Counted:
+    """How much the log holds; looks at every prediction.
 
     Raises:
         TakeoffError: there is no log that can be read.
     """
     labels = count_labels(url)  # before the others, since a label that comes meanwhile would seem to be lost
-    counts, refused, contract = count_by_time(url), count_refusals(url), against.contract
+    return Counted(url, labels, count_by_time(url), count_refusals(url))
+
+
+def look(counted: Counted, kind: Kind, against: Standard) -> Log:
+    """What the log holds, for who judges by `against`."""
+    url, labels, counts, refused = counted
+    contract = against.contract
     lost = ledger.outside(counts, contract)
     unknown = unknown_versions(against, sorted(counts["model_version"].unique()))
     early = ledger.ahead(counts)
@@ -133,6 +149,7 @@ def measure(
 
     total = sum(each.rows for each in wanted)
     most, labels = against.params.monitoring.evidently_rows, against.params.monitoring.labels
+    threshold = float(against.card["decision"]["threshold"])
     if drawer and total:
         drawer.start()  # if it has not been
     with tqdm(total=total, unit=" rows", unit_scale=True, desc="Measuring", disable=None) as bar:
@@ -141,7 +158,8 @@ def measure(
             for gathered in gathering:  # drawn beside what is still to be worked out here
                 if drawer and gathered.rows:
                     window = gathered.window
-                    drawer.draw(window.name, window.period.end, gathered.sample.rows(), page_of(window.name))
+                    rows, page = gathered.sample.rows(), page_of(window.name)
+                    drawer.draw(window.name, window.period.end, rows, threshold, page)
             for held, gathered in zip(batch, gathering, strict=True):
                 name = held.window.name
                 earlier = _before(held.window.period, stored.values())
@@ -202,9 +220,9 @@ def _gather(batch: Sequence[Held], log: Log, against: Standard, bar: "tqdm[Any]"
     period = Period(batch[0].window.period.start, batch[-1].window.period.end)
     there = any(each.rows for each in batch)
     chunks = read_chunks(log.url, contract, period, answers=MEASURED) if there else iter(())
-    # After reading has begun: Great Expectations and scikit-learn take seconds to load.
-    from monitoring.measure import Gathering
-    from monitoring.quality import Known
+    with loading():  # after reading has begun: Great Expectations and scikit-learn take seconds
+        from monitoring.measure import Gathering
+        from monitoring.quality import Known
 
     known = Known()
     gathered = {each.window.name: Gathering(each.window, against, log.now, known) for each in batch}

@@ -47,9 +47,9 @@ def drawn(windows: int) -> list[str]:
     found: list[str] = []
 
     def draw() -> None:
-        with Drawer(0.5) as drawer:
+        with Drawer() as drawer:
             for number in range(windows):
-                drawer.draw(f"{number}", END, ROWS, PAGE)
+                drawer.draw(f"{number}", END, ROWS, 0.5, PAGE)
             found.extend(drawer.finish())
 
     thread = threading.Thread(target=draw, daemon=True)
@@ -98,9 +98,9 @@ def test_a_page_takes_its_place_only_when_its_owner_puts_it_there(
     pages = [tmp_path / "published.html", tmp_path / "given up.html"]
     pages[1].write_text("old")
 
-    with Drawer(0.5) as drawer:
+    with Drawer() as drawer:
         for page in pages:
-            drawer.draw(page.stem, END, ROWS, page)
+            drawer.draw(page.stem, END, ROWS, 0.5, page)
         assert drawer.finish() == []
         assert drawer.pages() == pages
         files.replace_together({}, pages[:1])
@@ -114,15 +114,15 @@ def test_a_page_takes_its_place_only_when_its_owner_puts_it_there(
 def test_an_error_meanwhile_ends_the_process_at_once(process: Callable[[str], None]) -> None:
     process("import time; time.sleep(3600)")
 
-    with pytest.raises(ZeroDivisionError), Drawer(0.5) as drawer:
+    with pytest.raises(ZeroDivisionError), Drawer() as drawer:
         for number in range(WINDOWS):
-            drawer.draw(f"{number}", END, ROWS, PAGE)
+            drawer.draw(f"{number}", END, ROWS, 0.5, PAGE)
         raise ZeroDivisionError
 
 
 def test_one_that_was_started_for_nothing_is_not_waited_for(process: Callable[[str], None]) -> None:
     process("import time; time.sleep(3600)")
 
-    with Drawer(0.5) as drawer:
+    with Drawer() as drawer:
         drawer.start()
         assert drawer.finish() == []
