@@ -7,9 +7,13 @@ PYTHON ?= python3.11
 # Free disk that the set-up asks for. The CUDA build of torch, where pip finds that one, takes twice as much.
 NEEDED_GB ?= 5
 PORT ?= 5000
+TEST_PROCESSES ?= 2
 
 # Relative, so that no recipe breaks on a space in the project's own path.
 BIN := .venv/bin
+
+# By the file: what the tests of a file start from is made once.
+SHARED_OUT = --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 export PYTHON NEEDED_GB
 # DVC's stages say `python`: it has to be this project's.
@@ -32,12 +36,12 @@ run: setup  ## data to released, packaged model: does what has changed, then sum
 	@$(BIN)/takeoff summary
 
 .PHONY: test
-test: setup  ## all tests
-	@$(BIN)/python -m pytest
+test: setup  ## all tests, in two processes (TEST_PROCESSES=... for more, 0 for none beside its own)
+	@$(BIN)/python -m pytest $(SHARED_OUT)
 
 .PHONY: test-quick
 test-quick: setup  ## the tests that take no more than a few seconds each
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest $(SHARED_OUT) -m "not slow"
 
 .PHONY: lint
 lint: setup  ## style, formatting, types, notebooks without outputs, and what they promoted unchanged

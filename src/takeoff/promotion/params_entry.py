@@ -86,7 +86,7 @@ class _OneLineDumper(yaml.SafeDumper):
 
 
 def _quoted(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    breaks = len(value.splitlines()) > 1 or value.endswith(("\n", "\r"))
+    breaks = value != "" and value.splitlines() != [value]
     numeric = value[:1] in NUMERIC
     return dumper.represent_scalar(
         "tag:yaml.org,2002:str", value, style='"' if breaks else "'" if numeric else None
