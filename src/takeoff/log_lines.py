@@ -14,7 +14,8 @@ from pyarrow import csv
 from takeoff.log_schema import Dialect
 from takeoff.split import Period
 
-ROWS_A_QUERY = 50_000  # of which the lines fit into one value, 1 GB, if a row takes no more than 20 KB
+ROWS_A_QUERY = 50_000
+CHARACTERS_A_QUERY = 50_000_000  # of rows, of which some are longer: a value of a database holds 1 GB at most
 
 # Where a row has no time of its own, that of its answer stands for it.
 WINDOW_TIME = "coalesce(p.row_time, p.time)"

@@ -38,6 +38,7 @@ SUMMARY = (
     "WHERE p.seq > ? AND p.seq <= ? GROUP BY p.model_version, p.contract, p.decision"
 )
 ROWS_A_QUERY = 100_000  # of which nothing but counts is fetched
+LOOKED_AT = 100  # rows at each end of the log, to know how long they are
 
 # What `Chunk.answers` has of each prediction.
 ANSWERS = tuple(name for name in FIELDS if name != SHADOW_VERSION)
@@ -261,7 +262,7 @@ def _fetch(reader: Reader, names: Sequence[str], period: Period | None, size: in
     sql, values = statement(names, period, reader.dialect)
     waiting: Lines | None = None
     first, last = bounds(reader)
-    step = min(size, log_lines.ROWS_A_QUERY)
+    step = min(size, log_lines.ROWS_A_QUERY, _fitting(reader, first, last))
     for start in range(first, last, step):
         [found] = reader.query(sql, start, min(start + step, last), *values)
         if not found[0]:
@@ -273,6 +274,16 @@ def _fetch(reader: Reader, names: Sequence[str], period: Period | None, size: in
         waiting = waiting + lines if waiting else lines
     if waiting:
         yield waiting
+
+
+def _fitting(reader: Reader, first: int, last: int) -> int:
+    """How many rows fit into one value of the database, as long as they are at both ends of the log."""
+    [(longest,)] = reader.query(
+        "SELECT max(length(p.row)) FROM predictions p WHERE p.seq <= ? OR p.seq > ?",
+        first + LOOKED_AT,
+        last - LOOKED_AT,
+    )
+    return max(1, log_lines.CHARACTERS_A_QUERY // (longest or 1))
 
 
 def _chunks(

@@ -403,6 +403,30 @@ def test_rows_that_come_while_it_is_read_are_left_for_the_next_time(store: Store
     assert [id_ for each in found for id_ in each.answers["prediction_id"]] == ids(before)
 
 
+def test_of_long_rows_fewer_are_put_together_at_once(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.insert(before := entries(9))
+    most = 3 * max(len(each.row) for each in before)
+    monkeypatch.setattr(log_lines, "CHARACTERS_A_QUERY", most)
+    reader = log_read.open_reader(url)
+    query, longest = reader.query, 0
+
+    def watched(sql: str, *values: float) -> list[tuple[object, ...]]:
+        nonlocal longest
+        found = query(sql, *values)
+        texts = [each for row in found for each in row if isinstance(each, str)]
+        longest = max([longest, *map(len, texts)])
+        return found
+
+    monkeypatch.setattr(reader, "query", watched)
+    with closing(reader):
+        [lines] = log_read._fetch(reader, ["review"], None, 100)
+
+    assert lines.count == len(before)
+    assert longest <= most + len("\n\n")
+
+
 def test_reading_changes_nothing_and_can_change_nothing(store: Store, url: str) -> None:
     store.insert(entries(1))
     reader = log_read.open_reader(url)
