@@ -142,10 +142,10 @@ class Edge:
     def _observe(self) -> None:
         state = self.runtime.log.state()
         metrics.IN_FLIGHT.set(self._room.taken)
-        if self._counting is None or self._counting.done():
+        histograms = self.runtime.histograms
+        if histograms.is_behind and (self._counting is None or self._counting.done()):
             # In a thread, since many rows may have come, and nobody shall wait for them to be counted.
             self._looks += 1
-            histograms = self.runtime.histograms
             shown = self._looks % LOOKS_A_SHOW == 0
             counting = asyncio.to_thread(histograms.show if shown else histograms.count)
             self._counting = asyncio.get_running_loop().create_task(counting)

@@ -66,6 +66,7 @@ class Histograms:
         self._counting = threading.Lock()  # of the counts
         self._waiting: list[Feed] = []
         self._rows = 0
+        self._unshown = False
         for column, bins in self._bins.items():
             shares = (bins.counts + HALF) / (bins.counts + HALF).sum()
             for name, share in zip(bins.names, shares, strict=True):
@@ -88,6 +89,11 @@ class Histograms:
         if many:
             self.count()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is anything to count or to show."""
+        return self._rows > 0 or self._unshown
+
     def count(self) -> None:
         """Count what was put aside."""
         with self._counting:
@@ -101,12 +107,14 @@ class Histograms:
                 for place in np.flatnonzero(counts := self._counts[column]).tolist():
                     metrics.binned(column, bins.names[place]).inc(int(counts[place]))
                 counts[:] = 0
+            self._unshown = False
 
     def _count(self) -> None:
         with self._lock:
             waiting, self._waiting, self._rows = self._waiting, [], 0
         if not waiting:
             return
+        self._unshown = True
         for column, bins in self._bins.items():
             self._counts[column] += count(np.concatenate([each[column].ravel() for each in waiting]), bins)
 

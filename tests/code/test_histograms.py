@@ -84,6 +84,18 @@ def test_what_was_put_aside_is_counted_once(home: Path) -> None:
     assert after[-1] == before[-1]
 
 
+def test_what_was_put_aside_is_behind_until_it_is_shown(home: Path) -> None:
+    histograms = Histograms(home, CONTRACT)
+    behind = [histograms.is_behind]
+
+    histograms.offer(feed(), np.full(FIT_ROWS, 0.5, dtype="float32"))
+    for step in (lambda: None, histograms.count, histograms.show):
+        step()
+        behind.append(histograms.is_behind)
+
+    assert behind == [False, True, True, False]
+
+
 def test_the_reference_is_exposed_as_shares_that_add_up_to_one(home: Path) -> None:
     histograms = Histograms(home, CONTRACT)
 
