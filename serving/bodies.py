@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from serving.at_once import body_at_once
 from serving.deadlines import Deadlines
 from serving.refusals import Refusal
 
@@ -48,6 +49,10 @@ class Bodies:
         """
         most = min(largest or self.largest, self.largest)
         length = _check_headers(scope["headers"])
+        if length <= most and (body := body_at_once(receive)) is not None:
+            if len(body) > most:
+                raise _too_large(most)
+            return body
         with self._deadlines.within(self.seconds, self._too_slow):
             if length > most:
                 await self._discard(receive)

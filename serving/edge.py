@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from serving import metrics
+from serving.at_once import answer_at_once
 from serving.batches import Batches
 from serving.bodies import Bodies, busy
 from serving.deadlines import Deadlines
@@ -42,6 +43,7 @@ ANSWERS_A_CONNECTION = 1_000
 LOOKS_A_SHOW = 10  # of the histograms, in which each of many bins costs as much as a row
 METRICS = "/metrics"
 JSON = (b"content-type", b"application/json")
+PLAIN = (JSON,)
 CLOSE = (b"connection", b"close")
 OPEN = ("/livez", "/readyz")  # health: needs no key
 BENTOML = ("/", "/docs.json", "/schema.json", METRICS)  # answered by BentoML, GET only
@@ -59,7 +61,7 @@ class Response(NamedTuple):
 
     status: int
     body: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
+    headers: tuple[tuple[bytes, bytes], ...] = PLAIN
 
 
 Handler = Callable[[Scope, Receive, float], Awaitable[Response]]
@@ -184,9 +186,13 @@ class Edge:
         metrics.timed(name).observe(time.perf_counter() - started)
 
     async def _send(self, send: Send, response: Response) -> None:
-        headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
         self._sent += 1
-        if self._spread and self._sent % ANSWERS_A_CONNECTION == 0:
+        close = self._spread and self._sent % ANSWERS_A_CONNECTION == 0
+        plain = response.status == 200 and response.headers is PLAIN and not close
+        if plain and answer_at_once(send, response.body):
+            return
+        headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
+        if close:
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})

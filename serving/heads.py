@@ -5,6 +5,7 @@ connection for ever without a request. Neither reaches an application, so neithe
 """
 
 import asyncio
+import logging
 
 import httptools  # noqa: F401  # the Bento's own requirement: without it uvicorn would take another parser
 from uvicorn.config import HTTP_PROTOCOLS
@@ -33,6 +34,8 @@ class BoundedHeads(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Of asyncio: a client has called, and has to say what it wants."""
         super().connection_made(transport)
+        # uvicorn puts each line together before it learns that nobody wants it.
+        self.access_log = self.access_log and self.access_logger.isEnabledFor(logging.INFO)
         self._in_head, self._bytes = True, 0
         self._timer: asyncio.TimerHandle | None = None
         self._wait()

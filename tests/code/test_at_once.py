@@ -1,0 +1,130 @@
+"""What goes out at once is to the byte what ASGI's messages would have sent, and its connection goes on."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvicorn
+
+from serving.at_once import answer_at_once, body_at_once
+from serving.heads import BoundedHeads
+
+BODY = b'{"a": 1}'
+ANSWER = b'{"status":"good"}'
+HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER))]
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Ways = list[tuple[bool, bool]]  # of each request: whether its body and its answer went at once
+
+
+def request(*headers: str, version: str = "1.1", body: bytes = BODY, length: int = len(BODY)) -> bytes:
+    lines = [f"POST / HTTP/{version}", "Host: here", f"Content-Length: {length}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+async def said(parts: list[bytes], quick: bool) -> tuple[bytes, Ways, list[bytes]]:
+    """What a client gets that sends these parts, each when the one before has had its effect; how it was
+    given; and the bodies that were read."""
+    ways: Ways = []
+    bodies: list[bytes] = []
+    begun = asyncio.Event()
+
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        begun.set()
+        body = body_at_once(receive) if quick else None
+        read = body is not None
+        if body is None:
+            body = b""
+            more = True
+            while more:
+                message = await receive()
+                body, more = body + message.get("body", b""), message.get("more_body", False)
+        bodies.append(body)
+        answered = quick and answer_at_once(send, ANSWER)
+        if not answered:
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            await send({"type": "http.response.body", "body": ANSWER})
+        ways.append((read, answered))
+
+    config = uvicorn.Config(app, http=BoundedHeads, lifespan="off", log_level="warning", port=0)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.001)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    sent = got = b""
+    for part in parts:
+        writer.write(part)
+        sent += part
+        while got.count(ANSWER) < sent.count(BODY):
+            got += await asyncio.wait_for(reader.read(65_536), 10)
+        await begun.wait()
+    writer.close()
+    server.should_exit = True
+    await serving
+    return got, ways, bodies
+
+
+def told(*parts: bytes) -> tuple[bytes, Ways]:
+    """What a client gets, the same both ways; and how it was given."""
+    plain, _, expected = asyncio.run(said([*parts], quick=False))
+    quick, ways, bodies = asyncio.run(said([*parts], quick=True))
+    assert bodies == expected == [BODY] * b"".join(parts).count(BODY)
+    assert undated(quick) == undated(plain)
+    return quick, ways
+
+
+def undated(answer: bytes) -> bytes:
+    return re.sub(rb"date: [^\r]*", b"date: then", answer)
+
+
+def test_a_plain_request_goes_at_once() -> None:
+    got, ways = told(request())
+
+    assert ways == [(True, True)]
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n") and got.endswith(b"\r\n\r\n" + ANSWER)
+
+
+def test_a_connection_serves_on_after_an_answer_at_once() -> None:
+    _, ways = told(request(), request(), request())
+
+    assert ways == [(True, True)] * 3
+
+
+def test_requests_that_were_sent_without_waiting_are_answered_in_turn() -> None:
+    _, ways = told(request() * 3)
+
+    assert len(ways) == 3
+
+
+def test_a_body_that_comes_later_is_waited_for() -> None:
+    _, ways = told(request(body=BODY[:3]), BODY[3:])
+
+    assert ways == [(False, True)]
+
+
+@pytest.mark.parametrize(("headers", "version"), [(["Connection: close"], "1.1"), ([], "1.0")])
+def test_a_connection_that_ends_with_its_answer_is_told_so(headers: list[str], version: str) -> None:
+    got, ways = told(request(*headers, version=version))
+
+    assert ways == [(True, False)]
+    assert b"connection: close\r\n" in got
+
+
+def test_a_client_that_waits_to_be_asked_for_its_body_is_asked() -> None:
+    got, ways = told(request("Expect: 100-continue"))
+
+    assert got.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+    assert ways == [(False, True)]
+
+
+def test_another_server_is_served_by_messages() -> None:
+    async def other(*_: Any) -> dict[str, Any]:
+        return {}
+
+    assert body_at_once(other) is None
+    assert not answer_at_once(other, ANSWER)
