@@ -4,6 +4,7 @@ Only what certainly is allowed is taken. Whatever is not, or only may not be, is
 whose word is final: it says what is wrong, or takes what this was too careful for.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -56,7 +57,9 @@ class Columns:
             rows = self._batch.decode(body).rows
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        *columns, ids, times = (list(column) for column in zip(*map(astuple, rows), strict=True))
+        columns: list[Sequence[Any]] = list(zip(*map(astuple, rows), strict=True))
+        ids, times = columns[-2:]
+        del columns[-2:]
         numbers = np.array([columns[place] for place in self._numbers], dtype=np.float64)
         numbers = numbers.reshape(len(self._numbers), len(rows))
         if not self._allow(numbers) or not all(
@@ -75,7 +78,7 @@ class Columns:
             self._names[place]: fed[i].reshape(-1, 1) for i, place in enumerate(self._numbers)
         }
         feed |= {self._names[place]: as_texts(columns[place]) for place in self._texts}
-        return Asked(feed, fed.T, as_json(list(zip(*columns, strict=True))), ids, instants)
+        return Asked(feed, fed.T, as_json(zip(*columns, strict=True)), ids, instants)
 
     def _allow(self, numbers: npt.NDArray[np.float64]) -> bool:
         """Whether numbers, of shape (numbers, n), are in their bounds, and whole where they have to be."""
@@ -93,7 +96,7 @@ class _Texts:
         self._field = TypeAdapter(field)
         self._allowed: set[str | None] = set()
 
-    def allow(self, values: list[str | None]) -> bool:
+    def allow(self, values: Sequence[str | None]) -> bool:
         if self._allowed.issuperset(values):
             return True
         new = set(values) - self._allowed
@@ -107,7 +110,7 @@ class _Texts:
         return True
 
 
-def _read(kind: TypeAdapter[Any], values: list[str | None]) -> list[Any]:
+def _read(kind: TypeAdapter[Any], values: Sequence[str | None]) -> Sequence[Any]:
     """What callers may bring of their own, and mostly do not."""
     return values if values.count(None) == len(values) else kind.validator.validate_json(to_json(values))
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from takeoff.model import Model, run
 
 NEVER_MISSING = "was never missing in training"
 UNREGISTERED = "unregistered"  # model version outside a Bento
+_ENTRY = partial(tuple.__new__, Entry)  # makes one of all its values, in less than half the time
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -117,12 +119,11 @@ class Core:
                 zip(ids, events, said, decided, review, strict=True)
             )
         ]
-        entries = map(
-            Entry,
+        entries = zip(
             ids,
             repeat(now, count),
-            repeat(self.version),
-            repeat(self._contract_hash),
+            repeat(self.version, count),
+            repeat(self._contract_hash, count),
             asked.texts,
             events,
             as_json(said),
@@ -131,10 +132,11 @@ class Core:
             [(ready - arrived) * 1e3 for arrived in started],
             asked.ids,
             asked.times,
+            strict=True,
         )
         return Answered(
             answers=answers,
-            entries=list(entries),
+            entries=list(map(_ENTRY, entries)),
             feed=asked.feed,
             events=probabilities[:, -1],
             decisions=Counter(decided),
@@ -226,8 +228,11 @@ def new_ids(count: int, now: float) -> list[str]:
     digits, random = f"{int(now * 1e3):012x}", os.urandom(10)
     a, b = int.from_bytes(random[:2]) % 2**12, int.from_bytes(random[2:4]) % 2**14
     start = min(int.from_bytes(random[4:]), 2**48 - count)
-    form = f"{digits[:8]}-{digits[8:]}-7{a:03x}-{2**15 + b:04x}-%012x"
-    return [form % last for last in range(start, start + count)]
+    head = f"{digits[:8]}-{digits[8:]}-7{a:03x}-{2**15 + b:04x}-"
+    lasts = (
+        np.arange(start, start + count, dtype=">u8").tobytes().hex()
+    )  # 16 digits each, the first 4 of them 0
+    return [head + lasts[place : place + 12] for place in range(4, 16 * count, 16)]
 
 
 def describe(core: Core, card: Mapping[str, Any], bento: str | None) -> dict[str, Any]:

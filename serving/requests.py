@@ -1,7 +1,7 @@
 """What a caller may send, derived from the contract and from nothing else."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -180,7 +180,7 @@ class Feed:
         )
 
 
-def as_json(rows: Sequence[Sequence[Any]]) -> list[str]:
+def as_json(rows: Iterable[Sequence[Any]]) -> list[str]:
     """Each row's values as a JSON array, for the log."""
     return _JSON.encode_lines(rows).decode().split("\n")[:-1]  # no line's end is left in JSON
 

@@ -18,7 +18,7 @@ from takeoff.log_store import StoreUnavailable
 
 BUSY_SECONDS = 2.0  # wait for whoever writes: a person's SQL client, or a process that stands still
 ROWS_A_STATEMENT = 64  # at 12 values a row within 999, a limit of older SQLites
-MANY_ROWS = 500  # in a statement while there are as many, where SQLite takes as many values
+MANY_ROWS = 1000  # in a statement where there are as many, and where SQLite takes as many values
 CHECKPOINT_ROWS = 2000  # rows, about 4 MB of WAL, after which it is moved into the file
 MOST_WAL_PAGES = 16_000  # from which a commit moves it itself, should nobody else
 SPARE_SHARE = 0.1  # free pages that stay in the file, since new rows will want them
@@ -123,19 +123,18 @@ class SqliteDatabase:
 
     def add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         """See `Database.add`."""
+        many = min(MANY_ROWS, self._most_values // len(table.columns))
         if self._opened().in_transaction:
             self._added += len(rows)
-            columns = tuple(table.columns)
-            for part in _parts(rows, min(MANY_ROWS, self._most_values // len(columns))):
-                self._execute(_insertion(table.name, columns, len(part)), tuple(chain.from_iterable(part)))
-        elif len(rows) > ROWS_A_STATEMENT:
+            for part in _parts(rows, many):
+                self._execute(*_insertion(table, part))
+        elif len(rows) > ROWS_A_STATEMENT and len(rows) != many:
             with self.transaction():
                 self.add(table, rows)
         else:
             # One statement is a transaction of its own, in which Python's lock is let go but once: taken back
             # many times from a busy event loop, that lock would cost more than the disk.
-            sql = _insertion(table.name, tuple(table.columns), len(rows))
-            values = tuple(chain.from_iterable(rows))
+            sql, values = _insertion(table, rows)
             with self._lock:
                 self._execute(sql, values)
             self.check()
@@ -314,8 +313,23 @@ def _parts(rows: Sequence[tuple[Any, ...]], many: int) -> Iterator[Sequence[tupl
         yield rows[start : start + ROWS_A_STATEMENT]
 
 
+def _insertion(table: Table, rows: Sequence[tuple[Any, ...]]) -> tuple[str, tuple[Any, ...]]:
+    """A statement that adds rows, and its values.
+
+    For a value that is no text, int or float Python's driver looks for a way to adapt it, which takes several
+    times as long as to hand it over. So truths go as ints, and columns without any value are left out.
+    """
+    columns = {
+        name: tuple(map(int, values)) if kind == "boolean" else values
+        for (name, kind), values in zip(table.columns.items(), zip(*rows, strict=True), strict=True)
+        if not kind.endswith("?") or values.count(None) < len(values)
+    }
+    values = tuple(chain.from_iterable(zip(*columns.values(), strict=True)))
+    return _insertion_sql(table.name, tuple(columns), len(rows)), values
+
+
 @lru_cache(maxsize=4 * ROWS_A_STATEMENT)
-def _insertion(table: str, columns: tuple[str, ...], rows: int) -> str:
+def _insertion_sql(table: str, columns: tuple[str, ...], rows: int) -> str:
     row = f"({', '.join('?' * len(columns))})"
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)} ON CONFLICT DO NOTHING"

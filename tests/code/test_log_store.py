@@ -100,7 +100,23 @@ def test_only_what_no_database_holds_is_replaced(text: str) -> None:
         assert kept == text
 
 
-@pytest.mark.parametrize("rows", [1, 3 * log_sqlite.ROWS_A_STATEMENT + 1, log_sqlite.MANY_ROWS + 65])
+@pytest.mark.parametrize("given", [(), ("id", None), ("time", None), ("id", "time", None)])
+def test_what_only_some_rows_bring_is_kept_for_those(
+    store: Store, url: str, given: tuple[str | None, ...]
+) -> None:
+    own = {None: {}, "id": {"row_id": "an id"}, "time": {"row_time": 1.5}}
+    group = [each for kind in given for each in entries(1, review=kind == "id", **own[kind])]
+
+    store.insert(group)
+
+    kept = ask(url, "SELECT id, row_id, row_time, review FROM predictions")
+    assert sorted(kept) == sorted((each.id, each.row_id, each.row_time, each.review) for each in group)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [1, 3 * log_sqlite.ROWS_A_STATEMENT + 1, log_sqlite.MANY_ROWS, log_sqlite.MANY_ROWS + 65],
+)
 def test_the_same_again_is_passed_over(store: Store, url: str, rows: int) -> None:
     given = entries(rows)
     given_shadows = [shadow(each) for each in given]
