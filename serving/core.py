@@ -229,9 +229,8 @@ def new_ids(count: int, now: float) -> list[str]:
     a, b = int.from_bytes(random[:2]) % 2**12, int.from_bytes(random[2:4]) % 2**14
     start = min(int.from_bytes(random[4:]), 2**48 - count)
     head = f"{digits[:8]}-{digits[8:]}-7{a:03x}-{2**15 + b:04x}-"
-    lasts = (
-        np.arange(start, start + count, dtype=">u8").tobytes().hex()
-    )  # 16 digits each, the first 4 of them 0
+    # All at once as 16 digits each, of which the first 4 are 0.
+    lasts = np.arange(start, start + count, dtype=">u8").tobytes().hex()
     return [head + lasts[place : place + 12] for place in range(4, 16 * count, 16)]
 
 
