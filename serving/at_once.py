@@ -5,11 +5,10 @@ out in one piece, which is one call of the system instead of two. Whatever is no
 ASGI, to the same effect.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
-
-KIND = b"content-type: application/json\r\n"
 
 
 def body_at_once(receive: Any) -> bytes | None:
@@ -33,24 +32,28 @@ def body_at_once(receive: Any) -> bytes | None:
     return body
 
 
-def answer_at_once(send: Any, body: bytes) -> bool:
-    """Answer with JSON and status 200.
+def answer_at_once(send: Any, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Answer a request.
 
     Args:
         send: of ASGI.
-        body: of the answer.
+        status: of the answer.
+        headers: names in lower case; its content length is among them.
+        body: all of it.
 
     Returns:
         False where nothing was sent, so that it takes `send`: the connection ends with this answer, has gone
-        or takes nothing now, uvicorn logs who was answered, or another server serves.
+        or takes nothing now, only a head is wanted, uvicorn logs who was answered, or another server serves.
     """
     cycle = _cycle(send)
-    if cycle is None or not cycle.keep_alive or cycle.disconnected or cycle.response_started:
+    if cycle is None or cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
         return False
-    if cycle.flow.write_paused or cycle.access_log or cycle.waiting_for_100_continue:
+    if not cycle.keep_alive or any([name == b"connection" for name, _ in headers]):
         return False
-    lines = b"".join([STATUS_LINE[200], *[b"%s: %s\r\n" % each for each in cycle.default_headers], KIND])
-    cycle.transport.write(b"%scontent-length: %d\r\n\r\n%s" % (lines, len(body), body))
+    if cycle.access_log or cycle.waiting_for_100_continue or cycle.scope["method"] == "HEAD":
+        return False
+    lines = [b"%s: %s\r\n" % header for header in (*cycle.default_headers, *headers)]
+    cycle.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
     # As the messages would have left it.
     cycle.response_started = cycle.response_complete = True
     cycle.message_event.set()

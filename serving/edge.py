@@ -43,7 +43,6 @@ ANSWERS_A_CONNECTION = 1_000
 LOOKS_A_SHOW = 10  # of the histograms, in which each of many bins costs as much as a row
 METRICS = "/metrics"
 JSON = (b"content-type", b"application/json")
-PLAIN = (JSON,)
 CLOSE = (b"connection", b"close")
 OPEN = ("/livez", "/readyz")  # health: needs no key
 BENTOML = ("/", "/docs.json", "/schema.json", METRICS)  # answered by BentoML, GET only
@@ -61,7 +60,7 @@ class Response(NamedTuple):
 
     status: int
     body: bytes
-    headers: tuple[tuple[bytes, bytes], ...] = PLAIN
+    headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
 
 
 Handler = Callable[[Scope, Receive, float], Awaitable[Response]]
@@ -186,16 +185,13 @@ class Edge:
         metrics.timed(name).observe(time.perf_counter() - started)
 
     async def _send(self, send: Send, response: Response) -> None:
-        self._sent += 1
-        close = self._spread and self._sent % ANSWERS_A_CONNECTION == 0
-        plain = response.status == 200 and response.headers is PLAIN and not close
-        if plain and answer_at_once(send, response.body):
-            return
         headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
-        if close:
+        self._sent += 1
+        if self._spread and self._sent % ANSWERS_A_CONNECTION == 0:
             headers.append(CLOSE)
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
+        if not answer_at_once(send, response.status, headers, response.body):
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            await send({"type": "http.response.body", "body": response.body})
 
     def _handler(self, path: str, method: str) -> Handler | None:
         """Who answers; None: BentoML."""

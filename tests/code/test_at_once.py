@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,17 +15,22 @@ BODY = b'{"a": 1}'
 ANSWER = b'{"status":"good"}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER))]
 
+Headers = list[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Ways = list[tuple[bool, bool]]  # of each request: whether its body and its answer went at once
 
 
-def request(*headers: str, version: str = "1.1", body: bytes = BODY, length: int = len(BODY)) -> bytes:
-    lines = [f"POST / HTTP/{version}", "Host: here", f"Content-Length: {length}", *headers]
+def request(
+    *headers: str, method: str = "POST", version: str = "1.1", body: bytes = BODY, length: int = len(BODY)
+) -> bytes:
+    lines = [f"{method} / HTTP/{version}", "Host: here", f"Content-Length: {length}", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-async def said(parts: list[bytes], quick: bool) -> tuple[bytes, Ways, list[bytes]]:
+async def said(
+    parts: Sequence[bytes], status: int, headers: Headers, quick: bool
+) -> tuple[bytes, Ways, list[bytes]]:
     """What a client gets that sends these parts, each when the one before has had its effect; how it was
     given; and the bodies that were read."""
     ways: Ways = []
@@ -42,10 +47,10 @@ async def said(parts: list[bytes], quick: bool) -> tuple[bytes, Ways, list[bytes
             while more:
                 message = await receive()
                 body, more = body + message.get("body", b""), message.get("more_body", False)
-        bodies.append(body)
-        answered = quick and answer_at_once(send, ANSWER)
+        bodies.extend([body] if body else [])
+        answered = quick and answer_at_once(send, status, headers, ANSWER)
         if not answered:
-            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": ANSWER})
         ways.append((read, answered))
 
@@ -69,10 +74,10 @@ async def said(parts: list[bytes], quick: bool) -> tuple[bytes, Ways, list[bytes
     return got, ways, bodies
 
 
-def told(*parts: bytes) -> tuple[bytes, Ways]:
+def told(*parts: bytes, status: int = 200, headers: Headers = HEADERS) -> tuple[bytes, Ways]:
     """What a client gets, the same both ways; and how it was given."""
-    plain, _, expected = asyncio.run(said([*parts], quick=False))
-    quick, ways, bodies = asyncio.run(said([*parts], quick=True))
+    plain, _, expected = asyncio.run(said(parts, status, headers, quick=False))
+    quick, ways, bodies = asyncio.run(said(parts, status, headers, quick=True))
     assert bodies == expected == [BODY] * b"".join(parts).count(BODY)
     assert undated(quick) == undated(plain)
     return quick, ways
@@ -115,6 +120,27 @@ def test_a_connection_that_ends_with_its_answer_is_told_so(headers: list[str], v
     assert b"connection: close\r\n" in got
 
 
+def test_a_refusal_goes_at_once_with_what_it_says_of_itself() -> None:
+    got, ways = told(request(), request(), status=429, headers=[*HEADERS, (b"retry-after", b"1")])
+
+    assert ways == [(True, True)] * 2
+    assert got.startswith(b"HTTP/1.1 429 Too Many Requests\r\n") and b"\r\nretry-after: 1\r\n" in got
+
+
+def test_an_answer_that_ends_its_connection_ends_it() -> None:
+    got, ways = told(request(), status=413, headers=[*HEADERS, (b"connection", b"close")])
+
+    assert ways == [(True, False)]
+    assert got.count(b"connection: close\r\n") == 1
+
+
+def test_who_wants_only_a_head_gets_no_body() -> None:
+    got, ways = told(request(method="HEAD", body=b"", length=0), request(), status=405)
+
+    assert [answered for _, answered in ways] == [False, True]
+    assert got.count(b"HTTP/1.1 405") == 2 and got.count(ANSWER) == 1
+
+
 def test_a_client_that_waits_to_be_asked_for_its_body_is_asked() -> None:
     got, ways = told(request("Expect: 100-continue"))
 
@@ -127,4 +153,4 @@ def test_another_server_is_served_by_messages() -> None:
         return {}
 
     assert body_at_once(other) is None
-    assert not answer_at_once(other, ANSWER)
+    assert not answer_at_once(other, 200, HEADERS, ANSWER)
