@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from serving import urgency
 from serving.core import Answered
 from serving.reading import Reader
 from serving.requests import to_json
@@ -25,7 +26,8 @@ class Batches:
         self._runtime, self._reader = runtime, reader
         # A few at once, each until it is answered: if all took turns, none of many would be in time.
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="batch")
+        # Less urgent than a row on its own, or a refusal: where all cores are taken, those get theirs first.
+        self._threads = ThreadPoolExecutor(THREADS, "batch", urgency.lower, (urgency.LESS,))
         # Whose turn it is runs Python, so that the event loop has to wait for no more than one.
         self._turn = threading.Lock()
 

@@ -17,6 +17,10 @@ CROWDED = "Too many large requests at once."
 MOST_DISCARDED = 2
 
 
+def _nothing() -> None:
+    pass
+
+
 class Bodies:
     """Reads bodies.
 
@@ -36,6 +40,7 @@ class Bodies:
         scope: dict[str, Any],
         receive: Callable[[], Awaitable[dict[str, Any]]],
         largest: int | None = None,
+        check: Callable[[], None] = _nothing,
     ) -> bytes:
         """The whole body of a request that says it is JSON.
 
@@ -43,6 +48,7 @@ class Bodies:
             scope: of ASGI.
             receive: of ASGI.
             largest: bytes, if fewer than for others.
+            check: called after each part of a body that comes in several; may raise a Refusal.
 
         Raises:
             Refusal: 415 for another content type, 413 too large, 408 too slow, 429 too many at once.
@@ -63,7 +69,7 @@ class Bodies:
                 if len(body) > most:
                     raise _too_large(most)
                 return body
-            return await self._collect(message, receive, most)
+            return await self._collect(message, receive, most, check)
 
     @contextmanager
     def held(self, body: bytes) -> Iterator[None]:
@@ -81,12 +87,17 @@ class Bodies:
             self._held -= len(body)
 
     async def _collect(
-        self, message: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], most: int
+        self,
+        message: dict[str, Any],
+        receive: Callable[[], Awaitable[dict[str, Any]]],
+        most: int,
+        check: Callable[[], None],
     ) -> bytes:
         parts: list[bytes] = []
         size = 0
         try:
             while True:
+                check()
                 if message["type"] == "http.disconnect":
                     raise Refusal(400, "disconnected", "The body ended before its end.")
                 part = message.get("body", b"")

@@ -227,8 +227,8 @@ class Edge:
         return Response(200, to_json(answer))
 
     async def _predict_batch(self, scope: Scope, receive: Receive, started: float) -> Response:
-        self._room.check()  # before a body of megabytes is taken in for nothing
-        body = await self._bodies.read(scope, receive)
+        self._room.check()  # before a body of megabytes is taken in for nothing, and while it is
+        body = await self._bodies.read(scope, receive, check=self._room.check)
         with self._room, self._bodies.held(body), self._deadlines.within(self._seconds, _overdue):
             if not self._fast:
                 await self._batches.read(self._reader.rows, body)

@@ -1,7 +1,8 @@
-"""The head of a request, bounded as its body is: in bytes, and in the time it may take to come.
+"""What an application cannot bound: the head of a request, and the rest of a body that it has refused.
 
-uvicorn bounds neither with its fast parser, so a client could fill the memory with headers, or hold a
-connection for ever without a request. Neither reaches an application, so neither can be refused there.
+uvicorn bounds a head neither in bytes nor in time with its fast parser, so a client could fill the memory
+with headers, or hold a connection for ever without a request. And it takes in all of a body that has been
+answered before its end, which for megabytes costs far more than the refusal, and has no end in time.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 64 * 1024  # largest head: request line and headers
+REST_SECONDS = 1.0  # an answered body is left alone for so long, as the refused are told to try again after
 TOO_LARGE = (431, "Request Header Fields Too Large")
 TOO_SLOW = (408, "Request Timeout")
 
@@ -20,14 +22,14 @@ def bound_heads(seconds: float) -> None:
     """Let uvicorn read requests through `BoundedHeads` from here on.
 
     Args:
-        seconds: a whole head must have come within.
+        seconds: a whole head must have come within, and the rest of a body.
     """
     BoundedHeads.seconds = seconds
     HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedHeads.__name__}"
 
 
 class BoundedHeads(HttpToolsProtocol):
-    """A connection that is closed when a head is too large or too slow."""
+    """A connection that is closed when a head is too large or too slow, or the rest of a body is too slow."""
 
     seconds = 5.0
 
@@ -65,7 +67,23 @@ class BoundedHeads(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Of httptools: the body has come; another head may follow."""
         self._in_head = True
+        if self._timer is not None:  # this was the rest of one
+            self._wait_no_more()
+            self._timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Of uvicorn: the answer is out."""
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
+            # Most clients send no more once they are answered. Those that do, or read no answer before they
+            # have sent all, go on after a while.
+            self.flow.pause_reading()
+            self._timer = self.loop.call_later(REST_SECONDS, self._read_rest)
+
+    def _read_rest(self) -> None:
+        self._timer = self.loop.call_later(self.seconds, self.transport.close)
+        self.flow.resume_reading()
 
     def _wait(self) -> None:
         self._timer = self.loop.call_later(self.seconds, self._refuse, *TOO_SLOW)

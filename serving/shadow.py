@@ -4,7 +4,6 @@ It runs in a thread of its own behind a bounded queue, so that neither its failu
 reaches a caller: what it can't keep up with is dropped and counted.
 """
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving import metrics
+from serving import metrics, urgency
 from serving.core import Core
 from takeoff.log_store import ShadowEntry
 
 MOST_WAITING = 20_000  # rows
 MOST_AT_ONCE = 256  # rows in one prediction
-LEAST_URGENT = 19  # niceness: the champion goes first
 CLOSE_SECONDS = 3.0  # for what waits when the service ends, and as much again for what is under way
 
 Feed = Mapping[str, npt.NDArray[Any]]  # see `serving.requests.Asked`
@@ -60,9 +58,7 @@ class Shadow:
         self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
-        # Linux has a niceness per thread; elsewhere this thread is like the others.
-        if hasattr(os, "setpriority") and hasattr(threading, "get_native_id"):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST_URGENT)
+        urgency.lower(urgency.LEAST)  # the champion goes first
         while (work := self._queue.get()) is not None:
             feeds, ids = [work[0]], list(work[1])
             while len(ids) < MOST_AT_ONCE and not self._queue.empty():

@@ -2,22 +2,19 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-import uvicorn
 
 from serving.at_once import answer_at_once, body_at_once
-from serving.heads import BoundedHeads
+from tests.uvicorn_server import Receive, Send, listening
 
 BODY = b'{"a": 1}'
 ANSWER = b'{"status":"good"}'
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER))]
 
 Headers = list[tuple[bytes, bytes]]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 Ways = list[tuple[bool, bool]]  # of each request: whether its body and its answer went at once
 
 
@@ -54,23 +51,16 @@ async def said(
             await send({"type": "http.response.body", "body": ANSWER})
         ways.append((read, answered))
 
-    config = uvicorn.Config(app, http=BoundedHeads, lifespan="off", log_level="warning", port=0)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.001)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    sent = got = b""
-    for part in parts:
-        writer.write(part)
-        sent += part
-        while got.count(ANSWER) < sent.count(BODY):
-            got += await asyncio.wait_for(reader.read(65_536), 10)
-        await begun.wait()
-    writer.close()
-    server.should_exit = True
-    await serving
+    async with listening(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        sent = got = b""
+        for part in parts:
+            writer.write(part)
+            sent += part
+            while got.count(ANSWER) < sent.count(BODY):
+                got += await asyncio.wait_for(reader.read(65_536), 10)
+            await begun.wait()
+        writer.close()
     return got, ways, bodies
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serving.bodies import MOST_HELD, Bodies
+from serving.bodies import MOST_HELD, Bodies, busy
 from serving.deadlines import Deadlines
 from serving.refusals import Refusal
 
@@ -110,5 +110,23 @@ def test_bodies_that_are_being_answered_count_with_those_that_come() -> None:
             assert (caught.value.status, caught.value.code) == (429, "busy")
         with bodies.held(bytes(MOST_HELD * LARGEST)):
             pass
+
+    run(story)
+
+
+def test_a_body_is_refused_at_the_part_at_which_it_may_not_go_on() -> None:
+    async def story(bodies: Bodies) -> None:
+        sender = Sender(part(1), part(1), part(1), part(1, more=False))
+        looks = iter([False, True])
+
+        def check() -> None:
+            if next(looks):
+                raise busy("Nobody has time.")
+
+        with pytest.raises(Refusal) as refused:
+            await bodies.read(SCOPE, sender.receive, check=check)
+
+        assert refused.value.status == 429
+        assert (await sender.receive(), await sender.receive()) == (part(1), part(1, more=False))
 
     run(story)

@@ -1,0 +1,110 @@
+"""A body that is answered before its end costs no more than its beginning; its connection goes on or ends."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from serving import heads
+from serving.heads import BoundedHeads
+from tests.traffic import Reply, read_reply
+from tests.uvicorn_server import Receive, Send, listening
+
+BODY_BYTES = 64 * 2**20  # more than all buffers between two ends hold
+LONG, SHORT = 60.0, 0.01  # seconds
+PLENTY = 30.0  # seconds, for what comes at once
+TURNS = 100  # of the event loop, and more; in each it could take in 256 KiB
+
+
+async def refusing(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Refuses a POST before its body, and answers all else."""
+    status = 429 if scope["method"] == "POST" else 200
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def head(method: str, length: int) -> bytes:
+    return f"{method} / HTTP/1.1\r\nHost: here\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+async def reply(reader: asyncio.StreamReader) -> Reply:
+    return await asyncio.wait_for(read_reply(reader), PLENTY)
+
+
+async def ended(reader: asyncio.StreamReader) -> bool:
+    return await asyncio.wait_for(reader.read(), PLENTY) == b""
+
+
+@pytest.fixture(autouse=True)
+def times(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(heads, "REST_SECONDS", SHORT)
+    monkeypatch.setattr(BoundedHeads, "seconds", LONG)
+    return monkeypatch
+
+
+def test_of_a_body_that_is_refused_little_is_taken_in(times: pytest.MonkeyPatch) -> None:
+    times.setattr(heads, "REST_SECONDS", LONG)
+    took = [0]
+
+    class Counting(BoundedHeads):
+        def data_received(self, data: bytes) -> None:
+            took[0] += len(data)
+            super().data_received(data)
+
+    async def story() -> None:
+        async with listening(refusing, Counting) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head("POST", BODY_BYTES) + b" " * BODY_BYTES)
+            assert (await reply(reader)).status == 429
+            other, others = await asyncio.open_connection("127.0.0.1", port)
+            for _ in range(TURNS):
+                others.write(head("GET", 0))
+                await reply(other)
+            writer.transport.abort()
+            others.close()
+
+    asyncio.run(story())
+
+    assert took[0] < BODY_BYTES / 16
+
+
+def test_who_sends_all_before_it_reads_is_answered_and_served_on() -> None:
+    async def story() -> list[int]:
+        async with listening(refusing) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head("POST", BODY_BYTES) + b" " * BODY_BYTES)
+            await asyncio.wait_for(writer.drain(), PLENTY)
+            writer.write(head("GET", 0))
+            statuses = [(await reply(reader)).status for _ in range(2)]
+            writer.close()
+            return statuses
+
+    assert asyncio.run(story()) == [429, 200]
+
+
+def test_the_rest_of_a_body_may_not_take_for_ever(times: pytest.MonkeyPatch) -> None:
+    times.setattr(BoundedHeads, "seconds", SHORT)
+
+    async def story() -> None:
+        async with listening(refusing, timeout_keep_alive=LONG) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head("POST", 1_000) + b" ")
+            assert (await reply(reader)).status == 429
+            writer.write(b" ")
+            assert await ended(reader)
+            writer.close()
+
+    asyncio.run(story())
+
+
+def test_a_connection_on_which_nothing_follows_the_rest_of_a_body_ends() -> None:
+    async def story() -> None:
+        async with listening(refusing, timeout_keep_alive=SHORT * 20) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head("POST", 2) + b" ")
+            assert (await reply(reader)).status == 429
+            writer.write(b" ")
+            assert await ended(reader)
+            writer.close()
+
+    asyncio.run(story())
