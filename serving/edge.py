@@ -22,7 +22,7 @@ from serving.at_once import answer_at_once
 from serving.batches import Batches
 from serving.bodies import Bodies, busy
 from serving.deadlines import Deadlines
-from serving.prediction_log import LogUnavailable
+from serving.log_state import LogUnavailable
 from serving.reading import Reader
 from serving.refusals import Refusal
 from serving.requests import ROW_BYTES, to_json

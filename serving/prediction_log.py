@@ -10,11 +10,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import inf
 from queue import Empty, SimpleQueue
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
+from serving.log_state import NOBODY, LogState, LogUnavailable, Observer, Retention
 from serving.log_work import FeedbackResult, Work, fail, merged, succeed
 from serving.refused import RefusedCounts
 from serving.spool import Group, Spool, SpoolUnavailable, drain
@@ -40,55 +40,6 @@ STEADY_SECONDS = 30.0  # a database that is lost sooner after its return gets lo
 _LOGGER = logging.getLogger(__name__)
 
 
-class LogUnavailable(TakeoffError):  # noqa: N818  # a state that passes, rather than a mistake
-    """Neither the database nor the spool can hold a prediction now, so it must not be answered."""
-
-
-class Retention(NamedTuple):
-    """What stays in the log: predictions of so many days, and at most so many."""
-
-    days: float
-    most_rows: int
-
-
-class LogState(NamedTuple):
-    """Where answers go now.
-
-    Attributes:
-        mode: the database, or while it is away the spool, or while that is full nowhere.
-        spooled_rows: rows that wait in the spool, of this process.
-        since: unix seconds at which the database was lost; None while it is there.
-        failure: what was last wrong with it, and with the spool; None while it is there. Names no address and
-            no password.
-    """
-
-    mode: Literal["database", "spool", "nowhere"]
-    spooled_rows: int
-    since: float | None
-    failure: str | None
-
-
-def _ignore(*_: Any) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Observer:
-    """Who wants to know. Called in the log's own threads.
-
-    Attributes:
-        committed: rows of a transaction, and the seconds it took.
-        spooled: rows that were written to the spool.
-        drained: rows that went from the spool to the database.
-        shadow_dropped: rows of the challenger that were not kept.
-    """
-
-    committed: Callable[[int, float], None] = _ignore
-    spooled: Callable[[int], None] = _ignore
-    drained: Callable[[int], None] = _ignore
-    shadow_dropped: Callable[[int], None] = _ignore
-
-
 class PredictionLog:
     """Group commit with a spool behind it. `submit` and `feedback` are called on one event loop.
 
@@ -108,7 +59,7 @@ class PredictionLog:
         open_store: Callable[[], Store],
         spool: Spool,
         retention: Retention,
-        observer: Observer = Observer(),  # frozen
+        observer: Observer = NOBODY,
     ) -> None:
         self._open_store, self._spool = open_store, spool
         self._retention, self._observer = retention, observer
@@ -220,7 +171,7 @@ class PredictionLog:
     def _write(self) -> None:
         is_open = True
         while is_open:
-            works, is_open = self._waiting()
+            works, is_open = self._waiting(self._idle_seconds())
             if shadows := self._waiting_shadows(all_of_them=not works or not is_open):
                 works.append(Work(Group(shadows=shadows)))
             self._take_fresh()
@@ -236,12 +187,16 @@ class PredictionLog:
                 _LOGGER.exception("The prediction log failed")
                 fail(works, error)
 
-    def _waiting(self) -> tuple[list[Work], bool]:
-        """All that waits, if need be after a while, and whether there will be more."""
+    def _waiting(self, seconds: float, rows: int = 0) -> tuple[list[Work], bool]:
+        """All that waits, if need be after a while, and whether there will be more.
+
+        Args:
+            seconds: to wait, if nothing does.
+            rows: that go into the same transaction already.
+        """
         works: list[Work] = []
-        rows = 0
         try:
-            work = self._queue.get(timeout=self._idle_seconds())
+            work = self._queue.get(seconds > 0, seconds)
             while work is not None:
                 works.append(work)
                 rows += work.group.rows
@@ -268,13 +223,21 @@ class PredictionLog:
             if self._fresh is not None:
                 self._store, self._fresh = self._fresh, None
 
-    def _keep(self, works: Sequence[Work]) -> None:
-        """Into the database, or else into the spool; then let go who waits."""
-        group = merged(works)
+    def _keep(self, works: list[Work], alone: bool = False) -> None:
+        """Into the database, or else into the spool; then let go who waits.
+
+        Args:
+            works: gets what comes while other processes write, too.
+            alone: unless it is this.
+        """
         if self._store is not None:
             started = time.perf_counter()
             try:
-                labelled = self._store.insert(*group)
+                with self._store.turn():
+                    if not alone:
+                        works += self._come_meanwhile(works)
+                    group = merged(works)
+                    labelled = self._store.insert(*group)
             except StoreUnavailable as error:
                 self._lose(error)
             except Exception as error:  # a row that the database refuses must not take others with it
@@ -282,15 +245,22 @@ class PredictionLog:
                     fail(works, error)
                 else:
                     for each in works:
-                        self._keep([each])
+                        self._keep([each], alone=True)
                 return
             else:
                 self._observer.committed(group.rows, time.perf_counter() - started)
                 succeed(works, labelled)
                 return
-        self._keep_in_spool(works, group)
+        self._keep_in_spool(works)
 
-    def _keep_in_spool(self, works: Sequence[Work], group: Group) -> None:
+    def _come_meanwhile(self, works: Sequence[Work]) -> list[Work]:
+        more, is_open = self._waiting(0, sum(work.group.rows for work in works))
+        if not is_open:
+            self._queue.put(None)  # for `_write`
+        return more
+
+    def _keep_in_spool(self, works: Sequence[Work]) -> None:
+        group = merged(works)
         try:
             self._spool.append(group)
         except SpoolUnavailable as error:

@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from serving import metrics
 from serving.core import UNREGISTERED, Answered, Core, describe
 from serving.histograms import Histograms
-from serving.prediction_log import Observer, PredictionLog, Retention
+from serving.log_state import Observer, Retention
+from serving.prediction_log import PredictionLog
 from serving.requests import Row, row_type
 from serving.settings import ServiceSettings
 from serving.shadow import Shadow

@@ -12,8 +12,8 @@ from _bentoml_sdk import Service  # private, for `to_asgi`: the version is pinne
 
 from serving.edge import UNLOGGED, Edge
 from serving.heads import bound_heads
+from serving.log_state import LogUnavailable
 from serving.openapi import Document, document
-from serving.prediction_log import LogUnavailable
 from serving.requests import label_type, row_type
 from serving.runtime import Runtime
 from serving.settings import read_settings

@@ -1,19 +1,22 @@
 """Predictions for tests of the log, by the real contract, and a look into a log with a client of its own."""
 
 import asyncio
+import fcntl
 import json
 import os
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import psycopg
 
-from serving.prediction_log import Observer, PredictionLog, Retention
+from serving.log_state import Retention
+from serving.prediction_log import PredictionLog
 from takeoff.contract import read_contract
 from takeoff.log_store import Entry, Label, ShadowEntry, Store, open_store
 
@@ -21,7 +24,6 @@ PROJECT = Path(__file__).parents[1]
 CONTRACT = read_contract(PROJECT)
 PATIENCE_SECONDS = 60.0
 EVERYTHING = Retention(days=400, most_rows=10**9)
-QUIET = Observer()
 ROOM = 2**26  # bytes for a spool
 
 StartLog = Callable[..., PredictionLog]
@@ -102,3 +104,16 @@ async def until(holds: Callable[[], bool]) -> None:
 def python_environment() -> dict[str, str]:
     """For a process that imports the project's folders as the tests do."""
     return os.environ | {"PYTHONPATH": str(PROJECT)}
+
+
+@contextmanager
+def lock_held(url: str) -> Iterator[None]:
+    """The lock that writers of SQLite's file take, held as by another process."""
+    with Path(url.removeprefix("sqlite:///") + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def waiting_threads() -> int:
+    """How many threads wait for that lock."""
+    return [thread.name for thread in threading.enumerate()].count("log-lock")

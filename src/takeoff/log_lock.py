@@ -14,8 +14,9 @@ from takeoff.log_store import StoreUnavailable
 class FileLock:
     """A lock beside the file at `path`, for whoever writes; the kernel frees it when a process is killed.
 
-    To be used as a context, which raises StoreUnavailable where the lock cannot be had. Who holds it longer
-    than `seconds` stands still, and is given up by those who wait.
+    To be used as a context, which raises StoreUnavailable where the lock cannot be had. Of contexts within
+    each other the one that ends first gives the lock back. Who holds it longer than `seconds` stands still,
+    and is given up by those who wait.
     """
 
     def __init__(self, path: Path, seconds: float) -> None:
@@ -23,8 +24,19 @@ class FileLock:
         self._path = path.with_name(f"{path.name}.lock")
         self._descriptor = self._held = self._open()
         self._waiter: _Waiter | None = None
+        self._is_held = False
 
     def __enter__(self) -> None:
+        if not self._is_held:
+            self._take()
+            self._is_held = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_held:
+            self._is_held = False
+            fcntl.flock(self._held, fcntl.LOCK_UN)
+
+    def _take(self) -> None:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._held = self._descriptor
@@ -32,9 +44,6 @@ class FileLock:
             self._held = self._wait()
         except OSError as error:  # a network's file system, or closed
             raise unusable(error) from None
-
-    def __exit__(self, *_: object) -> None:
-        fcntl.flock(self._held, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Give the file back."""

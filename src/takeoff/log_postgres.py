@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -133,6 +133,10 @@ class PostgresDatabase:
                 yield
         except psycopg.Error as error:
             raise _translated(error) from None
+
+    def turn(self) -> AbstractContextManager[None]:
+        """See `Database.turn`. Here all write at the same time."""
+        return nullcontext()
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """See `Database.query`."""

@@ -117,6 +117,10 @@ class SqliteDatabase:
         self.check()
         self._checkpointer.count(self._added)
 
+    def turn(self) -> FileLock:
+        """See `Database.turn`."""
+        return self._lock
+
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """See `Database.query`."""
         return self._execute(sql, values)

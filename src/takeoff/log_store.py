@@ -66,6 +66,10 @@ class Database(Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing of what happens inside; durable when it ends."""
 
+    def turn(self) -> AbstractContextManager[None]:
+        """A block that begins once no other process writes, where only one can. Whoever writes waits for
+        that anyway; in the block the first to write need not, and lets others go on when it has."""
+
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run one statement with `?` for values; its rows, if it has any."""
 
@@ -90,6 +94,16 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+
+    def turn(self) -> AbstractContextManager[None]:
+        """A block that begins once it is this store's turn to write, for what comes till then to go along.
+
+        The turn ends with the first thing that is written. Nothing needs the block in order to be written.
+
+        Raises:
+            StoreUnavailable: the turn does not come.
+        """
+        return self._db.turn()
 
     def insert(
         self,

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.prediction_log import Observer, PredictionLog, Retention
+from serving.log_state import NOBODY, Observer, Retention
+from serving.prediction_log import PredictionLog
 from serving.spool import Spool
 from takeoff.log_store import Store
-from tests.log_entries import EVERYTHING, QUIET, ROOM, open_log
+from tests.log_entries import EVERYTHING, ROOM, open_log
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def start_log(spool_folder: Path) -> Iterator[Callable[..., PredictionLog]]:
     logs = []
 
     def opened(
-        url: str, observer: Observer = QUIET, retention: Retention = EVERYTHING, room: int = ROOM
+        url: str, observer: Observer = NOBODY, retention: Retention = EVERYTHING, room: int = ROOM
     ) -> PredictionLog:
         log = PredictionLog(lambda: open_log(url), Spool(spool_folder, room), retention, observer)
         logs.append(log)

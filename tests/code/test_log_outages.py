@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from serving import prediction_log, spool
-from serving.prediction_log import LogUnavailable, Observer, PredictionLog
+from serving.log_state import LogUnavailable, Observer
+from serving.prediction_log import PredictionLog
 from serving.spool import Group, Spool
 from takeoff import log_sqlite
 from takeoff.log_store import Entry

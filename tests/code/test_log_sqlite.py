@@ -1,21 +1,28 @@
 """What is SQLite's own in the prediction log: its disk, its locks, its WAL."""
 
-import fcntl
 import resource
 import sqlite3
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from takeoff import log_sqlite
 from takeoff.log_store import Store, StoreUnavailable
-from tests.log_entries import PROJECT, ask, entries, ids_in, label, open_log, python_environment
+from tests.log_entries import (
+    PROJECT,
+    ask,
+    entries,
+    ids_in,
+    label,
+    lock_held,
+    open_log,
+    python_environment,
+    waiting_threads,
+)
 
 MANY = 500  # more than a full disk of `SMALL_DISK` bytes holds, in groups
 SMALL_DISK = 300_000
@@ -116,25 +123,13 @@ def test_a_client_that_holds_the_database_is_given_up(
     store.close()
 
 
-@contextmanager
-def lock_held(file: Path) -> Iterator[None]:
-    """The lock that writers take, held as by a process that stands still."""
-    with file.with_name(f"{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def waiting_threads() -> int:
-    return [thread.name for thread in threading.enumerate()].count("log-lock")
-
-
 def test_a_writer_that_stands_still_is_given_up_and_leaves_one_thread_behind(
     url: str, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_sqlite, "BUSY_SECONDS", 0.02)
     store, before = open_log(url), waiting_threads()
 
-    with lock_held(file):
+    with lock_held(url):
         for _ in range(3):
             with pytest.raises(StoreUnavailable, match="stands still"):
                 store.insert(entries(1))
@@ -151,14 +146,31 @@ def test_a_writer_that_stands_still_is_given_up_and_leaves_one_thread_behind(
     again.close()
 
 
+def test_a_turn_ends_with_the_first_thing_that_is_written(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_sqlite, "BUSY_SECONDS", 0.05)
+    other = open_log(url)
+
+    with store.turn():
+        with pytest.raises(StoreUnavailable, match="stands still"):
+            other.insert(entries(1))
+        store.insert(entries(1))
+        other.insert(entries(1))
+    store.insert(entries(1), labels=[label(entries(1)[0])])
+
+    assert other.count() == 3
+    other.close()
+
+
 def test_who_waits_for_a_writer_goes_on_when_that_is_done(
-    store: Store, file: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_sqlite, "BUSY_SECONDS", 60.0)
 
     with ThreadPoolExecutor(1) as threads:
         for _ in range(20):
-            with lock_held(file):
+            with lock_held(url):
                 writing = threads.submit(store.insert, entries(1))
             writing.result()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,22 +13,25 @@ import psycopg
 import pytest
 
 from serving import prediction_log, refused
-from serving.prediction_log import LogUnavailable, Observer, Retention
+from serving.log_state import LogUnavailable, Observer, Retention
 from serving.refused import RefusedCounts
 from takeoff import log_postgres, log_schema, log_sqlite
 from takeoff.errors import TakeoffError
 from takeoff.log_store import Store
 from tests.log_entries import (
+    PATIENCE_SECONDS,
     StartLog,
     ask,
     entries,
     ids,
     ids_in,
     label,
+    lock_held,
     open_log,
     refused_in,
     shadow,
     until,
+    waiting_threads,
 )
 from tests.postgres import Server
 
@@ -87,6 +91,60 @@ def test_nobody_is_answered_while_the_row_waits_and_all_that_waits_is_one_commit
 
     assert sum(groups) == 50
     assert len(groups) <= 3  # what the writer had taken before, and the rest
+
+
+def test_what_comes_while_another_process_writes_goes_along_in_the_same_commit(
+    start_log: StartLog, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_sqlite, "BUSY_SECONDS", 60.0)
+    groups: list[int] = []
+    given = entries(50)
+
+    async def run() -> None:
+        log = start_log(sqlite_url, Observer(committed=lambda rows, seconds: groups.append(rows)))
+        before = waiting_threads()
+        with lock_held(sqlite_url):
+            waiting = [log.submit(given[:1])]
+            while waiting_threads() == before:  # the writer has taken the first
+                await turns(1)
+            waiting += [log.submit([each]) for each in given[1:]]
+        await asyncio.gather(*waiting)
+        log.close()
+
+    asyncio.run(run())
+
+    assert groups == [50]
+    assert set(ids(given)) == set(ids_in(sqlite_url))
+
+
+def test_a_log_that_is_closed_while_another_process_writes_keeps_what_it_has_and_ends(
+    start_log: StartLog, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_sqlite, "BUSY_SECONDS", 60.0)
+    given = entries(1)
+
+    async def run() -> None:
+        log = start_log(sqlite_url)
+        before = waiting_threads()
+        with lock_held(sqlite_url):
+            kept = log.submit(given)
+            while waiting_threads() == before:
+                await turns(1)
+            closed = threading.Thread(target=log.close, daemon=True)
+            closed.start()
+            with pytest.raises(LogUnavailable):
+                while True:
+                    more = entries(1)
+                    kept = log.submit(more)
+                    given.extend(more)
+                    await turns(1)
+        await kept
+        closed.join(PATIENCE_SECONDS)
+        assert not closed.is_alive()
+
+    asyncio.run(run())
+
+    assert set(ids(given)) == set(ids_in(sqlite_url))
 
 
 def test_a_client_that_has_gone_takes_nobody_with_it(start_log: StartLog, url: str) -> None:
