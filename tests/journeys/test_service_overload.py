@@ -43,7 +43,7 @@ SLOW_CLIENTS = 200  # that stop, and as many that send a byte now and then
 LARGE_CLIENTS = 60
 LARGE_SECONDS = 15  # for each of them: all together would take longer
 MOST_OF_LARGEST = 1 / 2  # of what they sent, in memory at once: what is held, and the rows of a few
-BODY_SECONDS = 2
+BODY_SECONDS = 5
 BODY_MB = 4
 # of what large bodies sent, in memory at once: four of them, and what each sender had sent before it waited
 MOST_OF_SENT = 1 / 3
