@@ -187,7 +187,7 @@ class Edge:
     async def _send(self, send: Send, response: Response) -> None:
         headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
         self._sent += 1
-        if self._spread and self._sent % ANSWERS_A_CONNECTION == 0:
+        if self._spread and self._sent % ANSWERS_A_CONNECTION == 0 and response.status == 200:
             headers.append(CLOSE)
         if not answer_at_once(send, response.status, headers, response.body):
             await send({"type": "http.response.start", "status": response.status, "headers": headers})

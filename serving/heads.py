@@ -7,15 +7,21 @@ answered before its end, which for megabytes costs far more than the refusal, an
 
 import asyncio
 import logging
+import re
 
 import httptools  # noqa: F401  # the Bento's own requirement: without it uvicorn would take another parser
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_BYTES = 64 * 1024  # largest head: request line and headers
-REST_SECONDS = 1.0  # an answered body is left alone for so long, as the refused are told to try again after
+HEAD_BYTES = 64 * 1024  # largest head: request line and headers; and most that may follow a body
+REST_BYTES = 64 * 1024  # of an answered body are taken in at once, so that the next request need not wait
+REST_SECONDS = 1.0  # a longer rest is left alone for so long, as the refused are told to try again after
 TOO_LARGE = (431, "Request Header Fields Too Large")
 TOO_SLOW = (408, "Request Timeout")
+# The parser would take what follows the head of an upgrade for another protocol's, not for a body. Nothing is
+# spoken here but HTTP/1.1, and who offers more has to accept that.
+UPGRADE = re.compile(rb"(?mi)^upgrade(?=:)")
+NO_UPGRADE = b"ignored"  # as long
 
 
 def bound_heads(seconds: float) -> None:
@@ -38,7 +44,9 @@ class BoundedHeads(HttpToolsProtocol):
         super().connection_made(transport)
         # uvicorn puts each line together before it learns that nobody wants it.
         self.access_log = self.access_log and self.access_logger.isEnabledFor(logging.INFO)
-        self._in_head, self._bytes = True, 0
+        self._in_head = True
+        self._bytes = 0  # of this head, or since the last part of a body
+        self._body_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._wait()
 
@@ -49,27 +57,44 @@ class BoundedHeads(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Of asyncio: the client has sent something."""
-        if self._in_head:
-            self._bytes += len(data)
+        self._bytes += len(data)
+        if self._in_head and (b"pgrade:" in data or b"PGRADE:" in data):
+            head, end, rest = data.partition(b"\r\n\r\n")
+            data = UPGRADE.sub(NO_UPGRADE, head) + end + rest
         super().data_received(data)
-        if self._in_head and self._bytes and not self.transport.is_closing():
-            if self._bytes > HEAD_BYTES:
-                self._refuse(*TOO_LARGE)
-            elif self._timer is None:  # nearly every head comes in one piece, and needs no timer
-                self._wait()
+        if self.transport.is_closing():
+            return
+        if self._bytes > HEAD_BYTES:
+            self._refuse(*TOO_LARGE)
+        elif self._in_head and self._bytes and self._timer is None:
+            self._wait()  # nearly every head comes in one piece, and needs no timer
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Of httptools: a line of the head has come, or one behind a body, of which nobody wants any."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Of httptools: the head has come."""
-        self._in_head, self._bytes = False, 0
+        self._in_head, self._bytes, self._body_bytes = False, 0, 0
         self._wait_no_more()
+        self._unset_keepalive_if_required()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Of httptools: a part of the body has come."""
+        self._bytes = 0
+        self._body_bytes += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Of httptools: the body has come; another head may follow."""
-        self._in_head = True
+        self._in_head, self._bytes = True, 0
         if self._timer is not None:  # this was the rest of one
             self._wait_no_more()
-            self._timer = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -78,8 +103,15 @@ class BoundedHeads(HttpToolsProtocol):
         if self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
             # Most clients send no more once they are answered. Those that do, or read no answer before they
             # have sent all, go on after a while.
-            self.flow.pause_reading()
-            self._timer = self.loop.call_later(REST_SECONDS, self._read_rest)
+            lengths = [int(value) for name, value in self.cycle.scope["headers"] if name == b"content-length"]
+            if sum(lengths) - self._body_bytes > REST_BYTES:
+                self.flow.pause_reading()
+                self._timer = self.loop.call_later(REST_SECONDS, self._read_rest)
+            else:
+                self._read_rest()
+
+    def _should_upgrade(self) -> bool:
+        return False
 
     def _read_rest(self) -> None:
         self._timer = self.loop.call_later(self.seconds, self.transport.close)
@@ -95,7 +127,14 @@ class BoundedHeads(HttpToolsProtocol):
 
     def _refuse(self, status: int, phrase: str) -> None:
         self._wait_no_more()
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._in_head and self.cycle is not None and not self.cycle.response_complete:
+            # The answer to the request before comes first, and is the last one.
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        if self.cycle is None or not self.cycle.response_started or self._in_head:
             head = f"HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             self.transport.write(head.encode())
-            self.transport.close()
+        self.transport.close()

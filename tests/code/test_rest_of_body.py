@@ -82,6 +82,50 @@ def test_who_sends_all_before_it_reads_is_answered_and_served_on() -> None:
     assert asyncio.run(story()) == [429, 200]
 
 
+def test_after_a_small_body_the_next_request_need_not_wait(times: pytest.MonkeyPatch) -> None:
+    times.setattr(heads, "REST_SECONDS", LONG)
+
+    async def story() -> list[int]:
+        async with listening(refusing) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head("POST", 1_000))
+            statuses = [(await reply(reader)).status]
+            writer.write(b" " * 1_000 + head("GET", 0))
+            statuses.append((await reply(reader)).status)
+            writer.close()
+            return statuses
+
+    assert asyncio.run(story()) == [429, 200]
+
+
+def test_after_the_rest_of_a_body_a_head_may_come_in_pieces() -> None:
+    whole: list[BoundedHeads] = []  # connections on which all of a body has come
+
+    class Known(BoundedHeads):
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            whole.append(self)
+
+    async def story() -> int:
+        async with listening(refusing, Known) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head("POST", 2) + b" ")
+            await reply(reader)
+            writer.write(b" ")
+            while not whole:
+                await asyncio.sleep(0)
+            connection = whole[0]
+            writer.write(head("GET", 0)[:5])
+            while connection.timeout_keep_alive_task is not None:
+                await asyncio.sleep(0)
+            writer.write(head("GET", 0)[5:])
+            status = (await reply(reader)).status
+            writer.close()
+            return status
+
+    assert asyncio.run(story()) == 200
+
+
 def test_the_rest_of_a_body_may_not_take_for_ever(times: pytest.MonkeyPatch) -> None:
     times.setattr(BoundedHeads, "seconds", SHORT)
 
