@@ -69,17 +69,13 @@ class BoundedHeads(HttpToolsProtocol):
         elif self._in_head and self._bytes and self._timer is None:
             self._wait()  # nearly every head comes in one piece, and needs no timer
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Of httptools: a line of the head has come, or one behind a body, of which nobody wants any."""
-        if self._in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Of httptools: the head has come."""
         self._in_head, self._bytes, self._body_bytes = False, 0, 0
         self._wait_no_more()
         self._unset_keepalive_if_required()
         super().on_headers_complete()
+        self.headers = []  # takes what comes behind the body, which nobody wants
 
     def on_body(self, body: bytes) -> None:
         """Of httptools: a part of the body has come."""
