@@ -31,10 +31,6 @@ async def reply(reader: asyncio.StreamReader) -> Reply:
     return await asyncio.wait_for(read_reply(reader), PLENTY)
 
 
-async def ended(reader: asyncio.StreamReader) -> bool:
-    return await asyncio.wait_for(reader.read(), PLENTY) == b""
-
-
 @pytest.fixture(autouse=True)
 def times(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(heads, "REST_SECONDS", SHORT)
@@ -126,29 +122,23 @@ def test_after_the_rest_of_a_body_a_head_may_come_in_pieces() -> None:
     assert asyncio.run(story()) == 200
 
 
+async def ends(length: int, keep_alive: float) -> bool:
+    """Whether a connection does, on which two bytes of a refused body have come and no more follows."""
+    async with listening(refusing, timeout_keep_alive=keep_alive) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head("POST", length) + b" ")
+        assert (await reply(reader)).status == 429
+        writer.write(b" ")
+        found = await asyncio.wait_for(reader.read(), PLENTY) == b""
+        writer.close()
+        return found
+
+
 def test_the_rest_of_a_body_may_not_take_for_ever(times: pytest.MonkeyPatch) -> None:
     times.setattr(BoundedHeads, "seconds", SHORT)
 
-    async def story() -> None:
-        async with listening(refusing, timeout_keep_alive=LONG) as port:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(head("POST", 1_000) + b" ")
-            assert (await reply(reader)).status == 429
-            writer.write(b" ")
-            assert await ended(reader)
-            writer.close()
-
-    asyncio.run(story())
+    assert asyncio.run(ends(1_000, keep_alive=LONG))
 
 
 def test_a_connection_on_which_nothing_follows_the_rest_of_a_body_ends() -> None:
-    async def story() -> None:
-        async with listening(refusing, timeout_keep_alive=SHORT * 20) as port:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(head("POST", 2) + b" ")
-            assert (await reply(reader)).status == 429
-            writer.write(b" ")
-            assert await ended(reader)
-            writer.close()
-
-    asyncio.run(story())
+    assert asyncio.run(ends(2, keep_alive=SHORT * 20))
