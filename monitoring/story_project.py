@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from monitoring.workspace import environment
 from takeoff.errors import TakeoffError
 from takeoff.files import write_text
 from takeoff.params import PARAMS_FILE
+from takeoff.ports import unused_port
 
 MARK = ".story"  # a folder that holds this file was made here, and may be made anew
 SERVICE_OUTPUT = "service.txt"
@@ -82,7 +82,7 @@ def serving(folder: Path) -> Iterator[str]:
     Raises:
         TakeoffError: it did not start.
     """
-    port = _free_port()
+    port = unused_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "takeoff.cli", "serve", "--port", str(port)]
     with (folder / SERVICE_OUTPUT).open("ab") as output:
@@ -125,12 +125,6 @@ def _environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in environment().items() if not name.startswith(OUTSIDE)}
     quiet = {"DVC_NO_ANALYTICS": "1", "BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true"}
     return kept | quiet | {"PYTHONPATH": str(folder / "src"), "PYTHONUNBUFFERED": "1"}
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+
+from takeoff.ports import unused_port
 
 USER, PASSWORD, DATABASE = "takeoff", "se/cr@t:1", "log"
 START_SECONDS = 60
@@ -30,9 +31,7 @@ class Server:
         self._user = pwd.getpwnam("nobody") if os.getuid() == 0 else None
         if self._user is not None:
             os.chown(folder, self._user.pw_uid, self._user.pw_gid)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = unused_port()
         (folder / "password").write_text(PASSWORD)
         self._run(
             "initdb",

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import pytest
 
 from takeoff import packaging
 from takeoff.contract import Contract
+from takeoff.ports import unused_port
 from tests.small_package import Packed
 
 START_SECONDS = 60
@@ -36,7 +36,7 @@ class Service:
     """
 
     def __init__(self, folder: Path, store: Path, tag: str, settings: Mapping[str, str]) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port = folder, unused_port()
         self.output = folder / f"service-{self.port}.log"
         environment = {
             name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE",)
@@ -129,13 +129,6 @@ def serving(packed: Packed, folder: Path, **settings: str) -> Iterator[Service]:
     finally:
         if service.process.poll() is None:
             service.stop()
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def as_sent(row: Mapping[str, Any], contract: Contract) -> dict[str, Any]:

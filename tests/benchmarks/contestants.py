@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from takeoff.contract import Contract
 from takeoff.errors import TakeoffError
+from takeoff.ports import unused_port
 from tests import postgres
 from tests.benchmarks import launch, rows
 from tests.benchmarks.launch import HOST, Server
@@ -77,7 +78,7 @@ def ours(work: Path) -> Contestant:
 def started(name: str, contestant: Contestant, work: Path) -> Iterator[Server]:
     """A contestant until the block ends; what it prints goes to a file in `work`."""
     say(f"starting {name}")
-    port = launch.free_port()
+    port = unused_port()
     command = [word.replace(PORT, str(port)) for word in contestant.command]
     output = Path(tempfile.mkstemp(prefix="output-", dir=work)[1])
     with launch.running(

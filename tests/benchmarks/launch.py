@@ -1,7 +1,6 @@
 """Servers as processes: started, waited for, watched and stopped."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -39,13 +38,6 @@ class Server(NamedTuple):
     address: str
     process: psutil.Process
     seconds: float
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

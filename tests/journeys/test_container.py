@@ -22,9 +22,10 @@ from serving.deploy import container
 from serving.requests import example_row
 from takeoff.contract import read_contract
 from takeoff.errors import TakeoffError
+from takeoff.ports import unused_port
 from tests.small_package import Packed, packing
 from tests.small_release import PROJECT
-from tests.small_service import JSON, free_port
+from tests.small_service import JSON
 
 pytestmark = pytest.mark.slow
 
@@ -198,7 +199,7 @@ class Container:
     """
 
     def __init__(self, engine: list[str], packed: Packed, volume: str, folder: Path) -> None:
-        self.engine, self.port, self.name = engine, free_port(), f"takeoff-test-{uuid.uuid4().hex[:8]}"
+        self.engine, self.port, self.name = engine, unused_port(), f"takeoff-test-{uuid.uuid4().hex[:8]}"
         self.output = folder / f"{self.name}.log"
         own = {"CONTAINER_NAME": self.name, "CONTAINER_VOLUME": volume, "TAKEOFF_API_KEYS": KEY}
         with self.output.open("wb") as output:
@@ -358,7 +359,7 @@ def test_the_health_check_of_the_image_tells_ready_from_not(service: Container, 
 
     ready = service.command("exec", service.name, *check, check=False)
     elsewhere = service.command(
-        "exec", f"--env=BENTOML_PORT={free_port()}", service.name, *check, check=False
+        "exec", f"--env=BENTOML_PORT={unused_port()}", service.name, *check, check=False
     )
 
     assert ready.returncode == 0

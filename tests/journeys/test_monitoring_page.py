@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from takeoff.features import features
 from takeoff.log_schema import INVALID_ROWS
 from takeoff.log_store import HOUR_SECONDS, Refused, open_store
 from takeoff.params import Params
+from takeoff.ports import unused_port
 from takeoff.training import Trained
 from tests.monitoring import page_numbers, reports
 from tests.monitoring.production import add_promise_and_challenger, fill, make_watched
@@ -111,12 +111,11 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("a measured site")
     contract = make_watched(folder)
     add_promise_and_challenger(folder, contract)
-    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as once:
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv(VARIABLE, raising=False)
-        port = once.getsockname()[1]
-        once.close()  # a registry that does not answer, so that nothing waits for an MLflow store
-        patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        # A registry that does not answer, so that nothing waits for an MLflow store.
+        patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{unused_port()}")
         url = f"sqlite:///{(folder / 'log.db').as_posix()}"
         _log_of_days(url, folder, contract)
         patch.setattr(sys, "argv", ["monitor", "--log", url, "--no-evidently"])

@@ -18,12 +18,13 @@ from monitoring.drift import population_stability
 from serving.histograms import ANSWER, Histograms, count
 from serving.requests import Feed
 from takeoff.contract import read_contract
+from takeoff.ports import unused_port
 from tests import challengers
 from tests.evidence import until
 from tests.promql import Exposed, collected, exposed_by, wrong
 from tests.small_package import Packed
 from tests.small_release import PROJECT, small_rows
-from tests.small_service import Service, as_sent, free_port, serving
+from tests.small_service import Service, as_sent, serving
 
 pytestmark = [
     pytest.mark.slow,
@@ -80,7 +81,7 @@ def service(boosted: Packed, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def prometheus(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
+    folder, port = tmp_path_factory.mktemp("prometheus"), unused_port()
     settings = {
         "global": {
             "scrape_interval": "1s",

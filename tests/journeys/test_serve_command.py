@@ -14,10 +14,11 @@ import pytest
 from pipelines import package, reference, train
 from takeoff import files, history, model, packaging, paths
 from takeoff.contract import read_contract
+from takeoff.ports import unused_port
 from takeoff.registry import Registry
 from tests.small_package import packing
 from tests.small_release import PROJECT, make_released
-from tests.small_service import STOP_SECONDS, Service, free_port
+from tests.small_service import STOP_SECONDS, Service
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,7 @@ class Command(Service):
     """`takeoff serve` in the project folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port = folder, unused_port()
         self.output = folder / "command.log"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(

@@ -6,7 +6,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -31,13 +30,13 @@ from takeoff.log_schema import INVALID_ROWS
 from takeoff.log_store import HOUR_SECONDS, Entry, Label, Refused, open_store
 from takeoff.packaging import DEFAULT_LOG, LOG_VARIABLE
 from takeoff.params import PARAMS_FILE
+from takeoff.ports import unused_port
 from takeoff.stage import run
 from tests.evidence import PATIENCE_SECONDS, until
 from tests.log_entries import ask, python_environment
 from tests.monitoring.production import fill, make_watched
 from tests.monitoring.test_webhook import receiver
 from tests.small_release import PROJECT
-from tests.small_service import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -66,8 +65,7 @@ def project(released_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(folder)
     monkeypatch.delenv(LOG_VARIABLE, raising=False)
     monkeypatch.delenv(VARIABLE, raising=False)
-    with socket.create_server(("127.0.0.1", 0)) as once:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{once.getsockname()[1]}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{unused_port()}")
     yield folder
 
 
@@ -644,7 +642,7 @@ def evidently_server(project: Path) -> Iterator[Callable[[str], Any]]:
     """The server as `make evidently` starts it, on a free port; asks its API."""
     makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
     [command] = re.findall(r"-m (evidently\.cli ui --workspace \S+) --port", makefile)
-    port = free_port()
+    port = unused_port()
 
     def ask_server(path: str) -> Any:
         with urlopen(f"http://127.0.0.1:{port}/api/{path}", timeout=PATIENCE_SECONDS) as answer:

@@ -11,6 +11,7 @@ import pytest
 
 from monitoring.webhook import VARIABLE, address, post
 from takeoff.errors import TakeoffError
+from takeoff.ports import unused_port
 
 DECISION = {"state": "retrain", "sentence": "Retrain: 30 % dearer than promised \u2014 act"}
 SECRET = "s3cret-token"
@@ -78,8 +79,7 @@ def test_a_receiver_that_never_answers_is_given_up() -> None:
 
 
 def test_nobody_there_is_told_without_the_address() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as once:
-        port = once.getsockname()[1]
+    port = unused_port()
 
     problem = post(f"http://127.0.0.1:{port}/{SECRET}", DECISION, 5)
 
