@@ -58,9 +58,11 @@ class BoundedHeads(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Of asyncio: the client has sent something."""
         self._bytes += len(data)
-        if self._in_head and (b"pgrade:" in data or b"PGRADE:" in data):
-            head, end, rest = data.partition(b"\r\n\r\n")
-            data = UPGRADE.sub(NO_UPGRADE, head) + end + rest
+        if self._in_head:
+            end = data.find(b"\r\n\r\n")
+            end = len(data) if end == -1 else end  # what follows may be much, and is not searched
+            if data.find(b"pgrade:", 0, end) != -1 or data.find(b"PGRADE:", 0, end) != -1:
+                data = UPGRADE.sub(NO_UPGRADE, data[:end]) + data[end:]
         super().data_received(data)
         if self.transport.is_closing():
             return
