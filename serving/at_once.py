@@ -61,6 +61,12 @@ def answer_at_once(send: Any, status: int, headers: Sequence[tuple[bytes, bytes]
     return True
 
 
+def is_leaving(send: Any) -> bool:
+    """Whether a client that has asked to end the connection with its answer is still sending its body."""
+    cycle = _cycle(send)
+    return cycle is not None and cycle.more_body and not (cycle.keep_alive or cycle.disconnected)
+
+
 def _cycle(method: Any) -> RequestResponseCycle | None:
     """uvicorn's own state of a request, whose methods its `receive` and `send` are."""
     cycle = getattr(method, "__self__", None)

@@ -1,7 +1,7 @@
 """Bodies of requests: whole or not at all, of bounded size, in bounded time and bounded memory."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from serving.at_once import body_at_once
@@ -85,6 +85,11 @@ class Bodies:
             yield
         finally:
             self._held -= len(body)
+
+    async def let_out(self, receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        """Throw away what is left of a body, as much and as long as of one that is read; raises nothing."""
+        with suppress(Refusal), self._deadlines.within(self.seconds, self._too_slow):
+            await self._discard(receive)
 
     async def _collect(
         self,

@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from serving import metrics
-from serving.at_once import answer_at_once
+from serving.at_once import answer_at_once, is_leaving
 from serving.batches import Batches
 from serving.bodies import Bodies, busy
 from serving.deadlines import Deadlines
@@ -179,19 +179,26 @@ class Edge:
             logger.exception("A request failed")  # for the operator; the caller gets no details
             self.runtime.refused("internal")
             response = _refused(Refusal(500, "internal", "The service failed to answer; its log says why."))
-        await self._send(send, response)
+        leaves = await self._send(send, response)
         name = path if path in self._posts or path in self._gets else OTHER
         metrics.requested(name, response.status).inc()
         metrics.timed(name).observe(time.perf_counter() - started)
+        if leaves:
+            await self._bodies.let_out(receive)
+            await send({"type": "http.response.body"})
 
-    async def _send(self, send: Send, response: Response) -> None:
+    async def _send(self, send: Send, response: Response) -> bool:
+        """Answer; whether the client is still sending, and would lose the answer if its connection ended."""
         headers = [*response.headers, (b"content-length", b"%d" % len(response.body))]
         self._sent += 1
         if self._spread and self._sent % ANSWERS_A_CONNECTION == 0 and response.status == 200:
             headers.append(CLOSE)
-        if not answer_at_once(send, response.status, headers, response.body):
-            await send({"type": "http.response.start", "status": response.status, "headers": headers})
-            await send({"type": "http.response.body", "body": response.body})
+        if answer_at_once(send, response.status, headers, response.body):
+            return False
+        leaves = is_leaving(send) and not any(name == b"connection" for name, _ in headers)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body, "more_body": leaves})
+        return leaves
 
     def _handler(self, path: str, method: str) -> Handler | None:
         """Who answers; None: BentoML."""
@@ -209,10 +216,11 @@ class Edge:
 
     def _authorize(self, scope: Scope) -> None:
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        digest = hashlib.sha256(given.removeprefix(b"Bearer ")).digest()
+        scheme, _, key = given.partition(b" ")
+        digest = hashlib.sha256(key).digest()
         # All are compared, each in constant time: how long this takes says nothing about any key.
         matches = [hmac.compare_digest(digest, key) for key in self._keys]
-        if not (any(matches) and given.startswith(b"Bearer ")):
+        if not (any(matches) and scheme.lower() == b"bearer"):
             raise Refusal(401, "unauthorized", "Unauthorized.", headers={"WWW-Authenticate": "Bearer"})
 
     # what the endpoints do

@@ -60,6 +60,9 @@ class BoundedHeads(HttpToolsProtocol):
         self._bytes += len(data)
         if self._in_head:
             end = data.find(b"\r\n\r\n")
+            if end > HEAD_BYTES and self._bytes == len(data):
+                self._refuse(*TOO_LARGE)
+                return
             end = len(data) if end == -1 else end  # what follows may be much, and is not searched
             if data.find(b"pgrade:", 0, end) != -1 or data.find(b"PGRADE:", 0, end) != -1:
                 data = UPGRADE.sub(NO_UPGRADE, data[:end]) + data[end:]

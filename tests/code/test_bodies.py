@@ -130,3 +130,25 @@ def test_a_body_is_refused_at_the_part_at_which_it_may_not_go_on() -> None:
         assert (await sender.receive(), await sender.receive()) == (part(1), part(1, more=False))
 
     run(story)
+
+
+def test_what_is_left_of_a_refused_body_is_let_out_to_its_end() -> None:
+    sender = Sender(*[part(1)] * 3, part(1, more=False), part(1))
+
+    async def story(bodies: Bodies) -> None:
+        await bodies.let_out(sender.receive)
+        assert await sender.receive() == part(1)
+
+    run(story)
+
+
+def test_a_refused_body_that_has_no_end_is_let_out_for_a_while_and_not_for_ever() -> None:
+    endless = Sender(*[part(LARGEST)] * 10)
+    silent = Sender()
+
+    async def story(bodies: Bodies) -> None:
+        await bodies.let_out(endless.receive)
+        bodies.seconds = 0
+        await asyncio.wait_for(bodies.let_out(silent.receive), LONG)
+
+    run(story)

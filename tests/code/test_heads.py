@@ -52,6 +52,19 @@ async def answer(reader: asyncio.StreamReader) -> bytes:
         return await reader.readexactly(length)
 
 
+def test_a_head_that_is_too_large_is_refused_even_where_all_of_it_comes_at_once() -> None:
+    async def story() -> int:
+        async with listening(Echo()) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head("X: " + "a" * HEAD_BYTES))
+            async with asyncio.timeout(PLENTY):
+                status = (await read_reply(reader)).status
+            writer.close()
+            return status
+
+    assert asyncio.run(story()) == 431
+
+
 @pytest.mark.parametrize("protocol", ["websocket", "h2c"])
 @pytest.mark.parametrize("name", ["Upgrade", "upgrade", "UPGRADE"])
 def test_who_offers_another_protocol_is_answered_in_this_one(name: str, protocol: str) -> None:

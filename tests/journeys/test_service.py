@@ -228,12 +228,21 @@ def test_a_body_over_the_limit_is_refused_without_being_kept(packed: Packed, tmp
     assert "512 KiB" in answer["error"]["message"]
 
 
+def test_who_ends_the_connection_with_a_large_body_reads_why_it_was_refused(service: Service) -> None:
+    last = {"Connection": "close", **JSON}  # as urllib sends it, which reads nothing before it has sent all
+
+    answers = [service.ask("POST", "/no/such/path", b" " * 8 * 2**20, last) for _ in range(5)]
+
+    assert [status for status, _, _ in answers] == [404] * 5
+
+
 # keys
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_every_key_opens(key: str, guarded: Service) -> None:
-    assert guarded.post("/predict", EXAMPLE, {"Authorization": f"Bearer {key}"})[0] == 200
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+def test_every_key_opens(scheme: str, key: str, guarded: Service) -> None:
+    assert guarded.post("/predict", EXAMPLE, {"Authorization": f"{scheme} {key}"})[0] == 200
 
 
 @pytest.mark.parametrize(
