@@ -64,7 +64,15 @@ def answer_at_once(send: Any, status: int, headers: Sequence[tuple[bytes, bytes]
 def is_leaving(send: Any) -> bool:
     """Whether a client that has asked to end the connection with its answer is still sending its body."""
     cycle = _cycle(send)
-    return cycle is not None and cycle.more_body and not (cycle.keep_alive or cycle.disconnected)
+    if cycle is None or cycle.keep_alive or cycle.disconnected:
+        return False
+    return cycle.more_body and not cycle.waiting_for_100_continue
+
+
+def sends_when_asked(receive: Any) -> bool:
+    """Whether a client waits until somebody wants its body (``Expect: 100-continue``)."""
+    cycle = _cycle(receive)
+    return cycle is not None and cycle.waiting_for_100_continue
 
 
 def _cycle(method: Any) -> RequestResponseCycle | None:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from serving.at_once import body_at_once
+from serving.at_once import body_at_once, sends_when_asked
 from serving.deadlines import Deadlines
 from serving.refusals import Refusal
 
@@ -61,7 +61,8 @@ class Bodies:
             return body
         with self._deadlines.within(self.seconds, self._too_slow):
             if length > most:
-                await self._discard(receive)
+                if not sends_when_asked(receive):
+                    await self._discard(receive)
                 raise _too_large(most)
             message = await receive()
             if message["type"] == "http.request" and not message.get("more_body"):

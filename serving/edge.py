@@ -166,6 +166,8 @@ class Edge:
                 if path == METRICS:
                     # Of this worker; others are little behind.
                     await asyncio.to_thread(self.runtime.histograms.show)
+                if is_leaving(send):
+                    await self._bodies.let_out(receive)
                 await self.bentoml(scope, receive, send)
                 return
             response = await handler(scope, receive, started)

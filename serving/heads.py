@@ -1,8 +1,9 @@
-"""What an application cannot bound: the head of a request, and the rest of a body that it has refused.
+"""What an application cannot bound: the head of a request, what follows its body, and who reads no answers.
 
 uvicorn bounds a head neither in bytes nor in time with its fast parser, so a client could fill the memory
-with headers, or hold a connection for ever without a request. And it takes in all of a body that has been
-answered before its end, which for megabytes costs far more than the refusal, and has no end in time.
+with headers, or hold a connection for ever without a request. It takes in all of a body that has been
+answered before its end, which for megabytes costs far more than the refusal, and has no end in time. It
+begins all requests that come behind each other, and waits for ever for a client that reads no answer.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ REST_BYTES = 64 * 1024  # of an answered body are taken in at once, so that the 
 REST_SECONDS = 1.0  # a longer rest is left alone for so long, as the refused are told to try again after
 TOO_LARGE = (431, "Request Header Fields Too Large")
 TOO_SLOW = (408, "Request Timeout")
+NOT_HERE = (400, "Bad Request")
+END = b"\r\n\r\n"  # of a head
 # The parser would take what follows the head of an upgrade for another protocol's, not for a body. Nothing is
 # spoken here but HTTP/1.1, and who offers more has to accept that.
 UPGRADE = re.compile(rb"(?mi)^upgrade(?=:)")
@@ -28,14 +31,18 @@ def bound_heads(seconds: float) -> None:
     """Let uvicorn read requests through `BoundedHeads` from here on.
 
     Args:
-        seconds: a whole head must have come within, and the rest of a body.
+        seconds: a whole head must have come within, and the rest of a body; and some of an answer be read.
     """
     BoundedHeads.seconds = seconds
     HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedHeads.__name__}"
 
 
+class _NextOneError(Exception):
+    """Another request begins where only the rest of this one was expected."""
+
+
 class BoundedHeads(HttpToolsProtocol):
-    """A connection that is closed when a head is too large or too slow, or the rest of a body is too slow."""
+    """A connection on which one request is read at a time, and which ends when its client is too slow."""
 
     seconds = 5.0
 
@@ -44,40 +51,84 @@ class BoundedHeads(HttpToolsProtocol):
         super().connection_made(transport)
         # uvicorn puts each line together before it learns that nobody wants it.
         self.access_log = self.access_log and self.access_logger.isEnabledFor(logging.INFO)
-        self._in_head = True
+        self._in_head, self._may_begin = True, False
         self._bytes = 0  # of this head, or since the last part of a body
-        self._body_bytes = 0
+        self._tail = b""  # of a head that has not come to its end, which may lie across two pieces
+        self._left: int | None = 0  # of the body; None: it comes in chunks
+        self._next = b""  # what came before the answer was out
         self._timer: asyncio.TimerHandle | None = None
+        self._reading: asyncio.TimerHandle | None = None
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Of asyncio: the client has gone."""
         self._wait_no_more()
+        self._next = b""
         super().connection_lost(exc)
+        if self._reading is not None:
+            self._reading.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Of asyncio: the client has sent something."""
-        self._bytes += len(data)
-        if self._in_head:
-            end = data.find(b"\r\n\r\n")
-            if end > HEAD_BYTES and self._bytes == len(data):
-                self._refuse(*TOO_LARGE)
+        while data and not self.transport.is_closing():
+            if self._next or (self._in_head and self.cycle is not None and not self.cycle.response_complete):
+                self._next += data
+                self.flow.pause_reading()
                 return
-            end = len(data) if end == -1 else end  # what follows may be much, and is not searched
-            if data.find(b"pgrade:", 0, end) != -1 or data.find(b"PGRADE:", 0, end) != -1:
-                data = UPGRADE.sub(NO_UPGRADE, data[:end]) + data[end:]
-        super().data_received(data)
-        if self.transport.is_closing():
-            return
+            data = self._take_head(data) if self._in_head else self._take_body(data)
+        if self._in_head and self._bytes and self._timer is None:
+            self._wait()  # nearly every head comes in one piece, and needs no timer
+
+    def _take_head(self, data: bytes) -> bytes:
+        """Read a head as far as it has come; what is behind it."""
+        tail = len(self._tail)
+        end = (self._tail + data).find(END) if tail else data.find(END)
+        size = len(data) if end == -1 else end - tail + len(END)
+        self._bytes += size
         if self._bytes > HEAD_BYTES:
             self._refuse(*TOO_LARGE)
-        elif self._in_head and self._bytes and self._timer is None:
-            self._wait()  # nearly every head comes in one piece, and needs no timer
+            return b""
+        head, rest = (data, b"") if size == len(data) else (data[:size], data[size:])
+        self._tail = (self._tail + head)[1 - len(END) :] if end == -1 else b""
+        if b"upgrade:" in head.lower():
+            head = UPGRADE.sub(NO_UPGRADE, head)
+        self._may_begin = True
+        super().data_received(head)
+        return rest
+
+    def _take_body(self, data: bytes) -> bytes:
+        """Read a body as far as it has come, and what is behind one in chunks; what is behind any other."""
+        size = self._left or len(data)
+        self._bytes += len(data[:size])
+        super().data_received(data[:size])
+        if self._bytes > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(*TOO_LARGE)
+        return data[size:]
+
+    def on_message_begin(self) -> None:
+        """Of httptools: a head begins.
+
+        Raises:
+            _NextOneError: behind a body in chunks, whose end only the parser knows, which cannot stop there.
+        """
+        if not self._may_begin:
+            raise _NextOneError
+        self._may_begin = False
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Of httptools: the head has come."""
-        self._in_head, self._bytes, self._body_bytes = False, 0, 0
+        self._in_head, self._bytes, self._left = False, 0, 0
         self._wait_no_more()
+        if self.parser.should_upgrade():
+            self._in_head = True  # no body follows that the parser would know
+            self._refuse(*NOT_HERE)
+            return
+        for name, value in self.headers:
+            if name == b"content-length":
+                self._left = int(value)
+            elif name == b"transfer-encoding":
+                self._left = None
         self._unset_keepalive_if_required()
         super().on_headers_complete()
         self.headers = []  # takes what comes behind the body, which nobody wants
@@ -85,11 +136,14 @@ class BoundedHeads(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Of httptools: a part of the body has come."""
         self._bytes = 0
-        self._body_bytes += len(body)
+        if self._left is not None:
+            self._left -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Of httptools: the body has come; another head may follow."""
+        if self.transport.is_closing():
+            return
         self._in_head, self._bytes = True, 0
         if self._timer is not None:  # this was the rest of one
             self._wait_no_more()
@@ -101,18 +155,56 @@ class BoundedHeads(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Of uvicorn: the answer is out."""
         super().on_response_complete()
-        if self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self.cycle.more_body:
             # Most clients send no more once they are answered. Those that do, or read no answer before they
             # have sent all, go on after a while.
-            lengths = [int(value) for name, value in self.cycle.scope["headers"] if name == b"content-length"]
-            if sum(lengths) - self._body_bytes > REST_BYTES:
+            if self._left is not None and self._left > REST_BYTES:
                 self.flow.pause_reading()
                 self._timer = self.loop.call_later(REST_SECONDS, self._read_rest)
             else:
                 self._read_rest()
+        elif self._next:
+            data, self._next = self._next, b""
+            self.data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """Of uvicorn: what has come is not HTTP, or a request behind a body in chunks."""
+        if self.cycle is not None and not self._in_head and self.cycle.response_started:
+            self.transport.close()  # it was the rest of a body that is answered
+        elif self.cycle is not None and self._in_head and not self.cycle.response_complete:
+            self.cycle.keep_alive = False  # the answer that is due is the last one
+        else:
+            super().send_400_response(msg)
+
+    def pause_writing(self) -> None:
+        """Of asyncio: the client reads too slowly."""
+        super().pause_writing()
+        self._look_again()
+
+    def resume_writing(self) -> None:
+        """Of asyncio: the client has read."""
+        super().resume_writing()
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _look_again(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(self.seconds, self._cut_off, unread)
+
+    def _cut_off(self, unread: int) -> None:
+        if self.transport.get_write_buffer_size() >= unread:
+            self.transport.abort()
+        else:
+            self._look_again()
 
     def _should_upgrade(self) -> bool:
         return False
+
+    def _unsupported_upgrade_warning(self) -> None:
+        pass
 
     def _read_rest(self) -> None:
         self._timer = self.loop.call_later(self.seconds, self.transport.close)
@@ -130,12 +222,7 @@ class BoundedHeads(HttpToolsProtocol):
         self._wait_no_more()
         if self.transport.is_closing():
             return
-        if self._in_head and self.cycle is not None and not self.cycle.response_complete:
-            # The answer to the request before comes first, and is the last one.
-            self.cycle.keep_alive = False
-            self.flow.pause_reading()
-            return
-        if self.cycle is None or not self.cycle.response_started or self._in_head:
+        if self._in_head or not self.cycle.response_started:
             head = f"HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             self.transport.write(head.encode())
         self.transport.close()

@@ -33,3 +33,10 @@ async def listening(
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     await serving
+
+
+async def refusing(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Refuses a POST before its body, and answers all else."""
+    status = 429 if scope["method"] == "POST" else 200
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})

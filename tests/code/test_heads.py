@@ -1,14 +1,19 @@
 """What comes before a body and behind it is bounded, and asks for no other protocol."""
 
 import asyncio
+import re
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from serving.heads import HEAD_BYTES
+from serving.heads import HEAD_BYTES, BoundedHeads
 from tests.traffic import read_reply
-from tests.uvicorn_server import Receive, Send, listening
+from tests.uvicorn_server import Receive, Send, listening, refusing
 
 PLENTY = 30.0  # seconds, for what comes at once
 BODY = b"12345"
@@ -66,7 +71,7 @@ def test_a_head_that_is_too_large_is_refused_even_where_all_of_it_comes_at_once(
 
 
 @pytest.mark.parametrize("protocol", ["websocket", "h2c"])
-@pytest.mark.parametrize("name", ["Upgrade", "upgrade", "UPGRADE"])
+@pytest.mark.parametrize("name", ["Upgrade", "upgrade", "UpGrade"])
 def test_who_offers_another_protocol_is_answered_in_this_one(name: str, protocol: str) -> None:
     async def story() -> list[bytes]:
         async with listening(Echo()) as port:
@@ -95,7 +100,7 @@ def test_an_offer_that_comes_in_pieces_does_not_hold_its_connection() -> None:
             writer.close()
             return status
 
-    assert asyncio.run(story()) < 500
+    assert asyncio.run(story()) == 400
 
 
 def test_what_follows_a_body_is_read_and_forgotten() -> None:
@@ -103,8 +108,10 @@ def test_what_follows_a_body_is_read_and_forgotten() -> None:
         echo = Echo()
         async with listening(echo) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(CHUNKED + b"X-Later: 1\r\nX-Last: 2\r\n\r\n" + PLAIN)
-            answers = [await answer(reader) for _ in range(2)]
+            answers = []
+            for request in (CHUNKED + b"X-Later: 1\r\nX-Last: 2\r\n\r\n", PLAIN):
+                writer.write(request)
+                answers.append(await answer(reader))
             writer.close()
             return answers, echo.seen
 
@@ -134,17 +141,84 @@ def test_what_follows_a_body_has_an_end(start: bytes) -> None:
     assert asyncio.run(story()) < MOST_BYTES
 
 
-def test_an_answer_that_is_due_comes_before_the_end_that_a_later_head_brings() -> None:
+def test_requests_behind_each_other_are_answered_one_at_a_time_and_in_their_order() -> None:
+    running, most = [0], [0]
+
+    async def slow(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        running[0] += 1
+        most[0] = max(running[0], most[0])
+        await asyncio.sleep(0)
+        path = scope["path"].encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        running[0] -= 1
+        await send({"type": "http.response.body", "body": path})
+
+    async def story() -> list[bytes]:
+        async with listening(slow) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"".join(b"GET /%03d HTTP/1.1\r\n\r\n" % number for number in range(500)))
+            answers = [await answer(reader) for _ in range(500)]
+            writer.close()
+            return answers
+
+    assert asyncio.run(story()) == [b"/%03d" % number for number in range(500)]
+    assert most == [1]
+
+
+BODIES = st.sampled_from([b"", b"1", b"\r\n\r\n", BODY, b"\r\n\r\n".join([BODY] * 20_000)])
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[tuple[asyncio.Runner, int]]:
+    """What runs the event loop of a service that echoes, and its port."""
+    with asyncio.Runner() as runner:
+        service = listening(Echo())
+        yield runner, runner.run(service.__aenter__())
+        runner.run(service.__aexit__(None, None, None))
+
+
+@settings(deadline=None)
+@given(bodies=st.lists(BODIES, min_size=1, max_size=6), data=st.data())
+def test_requests_are_the_same_in_whatever_pieces_they_come(
+    echo: tuple[asyncio.Runner, int], bodies: list[bytes], data: st.DataObject
+) -> None:
+    sent = b"".join(head(f"Content-Length: {len(body)}") + body for body in bodies)
+    cuts = data.draw(st.lists(st.integers(0, len(sent)), max_size=12).map(sorted))
+    ends = [at + more for at in find_all(sent, b"\r\n\r\n")[:3] for more in range(5)]
+    cuts = sorted({*cuts, *data.draw(st.lists(st.sampled_from(ends), max_size=4))})
+
+    async def story() -> list[bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", echo[1])
+        writer.write(PLAIN)
+        assert await answer(reader) == BODY  # so it has been taken, and reads
+        for start, end in pairwise([0, *cuts, len(sent)]):
+            writer.write(sent[start:end])
+            for _ in range(5):  # turns of the loop, in which the service runs as well, so that it comes alone
+                await asyncio.sleep(0)
+        answers = [await answer(reader) for _ in bodies]
+        writer.close()
+        return answers
+
+    assert echo[0].run(story()) == bodies
+
+
+def find_all(text: bytes, part: bytes) -> list[int]:
+    return [match.start() for match in re.finditer(re.escape(part), text)]
+
+
+@pytest.mark.parametrize(
+    ("behind", "end"),
+    [(b"GET / HTTP/1.1\r\n" + LINE * (2 * HEAD_BYTES // len(LINE)), 431), (b"\0\r\n\r\n", 400)],
+    ids=["a head that is too large", "no HTTP"],
+)
+def test_an_answer_that_is_due_comes_before_what_ends_the_connection(behind: bytes, end: int) -> None:
     async def story() -> tuple[bytes, bytes]:
         echo, after = Echo(), b""
         echo.may.clear()
         async with listening(echo) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(PLAIN)
+            writer.write(PLAIN + behind)
             await echo.begun.wait()
-            writer.write(b"GET / HTTP/1.1\r\n" + LINE * (2 * HEAD_BYTES // len(LINE)))
-            await writer.drain()
-            await asyncio.sleep(0.05)  # so that it has come before the answer goes out
             echo.may.set()
             found = await answer(reader)
             with suppress(ConnectionResetError):  # where some of the head was not read
@@ -152,4 +226,99 @@ def test_an_answer_that_is_due_comes_before_the_end_that_a_later_head_brings() -
             writer.close()
             return found, after
 
-    assert asyncio.run(story()) == (BODY, b"")
+    found, after = asyncio.run(story())
+
+    assert found == BODY
+    assert after == b"" or after.startswith(b"HTTP/1.1 %d " % end)
+
+
+def test_behind_a_body_in_chunks_that_ends_in_the_same_breath_the_connection_ends_with_the_answer() -> None:
+    async def story() -> tuple[str, bytes, bytes]:
+        async with listening(Echo()) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(CHUNKED + b"\r\n" + PLAIN)
+            async with asyncio.timeout(PLENTY):
+                reply, after = await read_reply(reader), await reader.read()
+            writer.close()
+            return reply.headers.get("connection", ""), reply.body, after
+
+    assert asyncio.run(story()) == ("close", BODY, b"")
+
+
+def test_what_is_no_http_in_the_rest_of_a_refused_body_brings_no_second_answer() -> None:
+    async def story() -> tuple[int, bytes]:
+        async with listening(refusing) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head("Transfer-Encoding: chunked") + b"5\r\n" + BODY + b"\r\n")
+            async with asyncio.timeout(PLENTY):
+                status = (await read_reply(reader)).status
+                writer.write(b"no number\r\n")
+                after = await reader.read()
+            writer.close()
+            return status, after
+
+    assert asyncio.run(story()) == (429, b"")
+
+
+def test_who_leaves_behind_two_requests_makes_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        echo = Echo()
+        async with listening(echo) as port:
+            for _ in range(20):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(PLAIN * 2)
+                await writer.drain()
+                writer.close()
+            await echo.begun.wait()
+
+    asyncio.run(story())
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+class Large:
+    """Answers with more than all buffers between two ends hold."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        length = (b"content-length", b"%d" % MOST_BYTES)
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": b" " * MOST_BYTES, "more_body": True})
+        await send({"type": "http.response.body"})
+        self.ended.set()
+
+
+def test_who_does_not_read_an_answer_is_waited_for_no_longer_than_for_a_head(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(BoundedHeads, "seconds", 0.1)
+
+    async def story() -> None:
+        large = Large()
+        async with listening(large) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+            writer.write(head("Content-Length: 0"))
+            await asyncio.wait_for(large.ended.wait(), PLENTY)
+            writer.transport.abort()
+
+    asyncio.run(story())
+
+
+def test_who_reads_an_answer_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedHeads, "seconds", 0.1)
+
+    async def story() -> int:
+        async with listening(Large()) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+            writer.write(head("Content-Length: 0"))
+            await reader.readuntil(b"\r\n\r\n")
+            got = 0
+            while got < MOST_BYTES and (part := await reader.read(2**20)):
+                got += len(part)
+                await asyncio.sleep(0.01)
+            writer.close()
+            return got
+
+    assert asyncio.run(story()) == MOST_BYTES

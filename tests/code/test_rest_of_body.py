@@ -1,26 +1,18 @@
 """A body that is answered before its end costs no more than its beginning; its connection goes on or ends."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from serving import heads
 from serving.heads import BoundedHeads
 from tests.traffic import Reply, read_reply
-from tests.uvicorn_server import Receive, Send, listening
+from tests.uvicorn_server import listening, refusing
 
 BODY_BYTES = 64 * 2**20  # more than all buffers between two ends hold
 LONG, SHORT = 60.0, 0.01  # seconds
 PLENTY = 30.0  # seconds, for what comes at once
 TURNS = 100  # of the event loop, and more; in each it could take in 256 KiB
-
-
-async def refusing(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Refuses a POST before its body, and answers all else."""
-    status = 429 if scope["method"] == "POST" else 200
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
 
 
 def head(method: str, length: int) -> bytes:

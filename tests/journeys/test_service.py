@@ -1,6 +1,7 @@
 """What a caller gets from the served Bento: answers, refusals, and what the log keeps of them."""
 
 import json
+import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -228,12 +229,25 @@ def test_a_body_over_the_limit_is_refused_without_being_kept(packed: Packed, tmp
     assert "512 KiB" in answer["error"]["message"]
 
 
-def test_who_ends_the_connection_with_a_large_body_reads_why_it_was_refused(service: Service) -> None:
+@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/no", 404), ("GET", "/docs.json", 200)])
+def test_who_ends_the_connection_with_a_large_body_that_nobody_wants_is_answered(
+    method: str, path: str, status: int, service: Service
+) -> None:
     last = {"Connection": "close", **JSON}  # as urllib sends it, which reads nothing before it has sent all
 
-    answers = [service.ask("POST", "/no/such/path", b" " * 8 * 2**20, last) for _ in range(5)]
+    answers = [service.ask(method, path, b" " * 8 * 2**20, last) for _ in range(5)]
 
-    assert [status for status, _, _ in answers] == [404] * 5
+    assert [given for given, _, _ in answers] == [status] * 5
+
+
+@pytest.mark.parametrize(("path", "status"), [("/no", 404), ("/predict", 413)])
+def test_who_asks_before_it_sends_a_body_that_is_refused_need_not_send_it(
+    path: str, status: int, service: Service
+) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as client:
+        client.sendall(f"{head}Content-Length: 100000\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert client.recv(2**16).startswith(f"HTTP/1.1 {status} ".encode())
 
 
 # keys
