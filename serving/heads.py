@@ -9,10 +9,17 @@ begins all requests that come behind each other, and waits for ever for a client
 import asyncio
 import logging
 import re
+import struct
+import sys
 
 import httptools  # noqa: F401  # the Bento's own requirement: without it uvicorn would take another parser
 from uvicorn.config import HTTP_PROTOCOLS
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
 
 HEAD_BYTES = 64 * 1024  # largest head: request line and headers; and most that may follow a body
 REST_BYTES = 64 * 1024  # of an answered body are taken in at once, so that the next request need not wait
@@ -23,7 +30,7 @@ NOT_HERE = (400, "Bad Request")
 END = b"\r\n\r\n"  # of a head
 # The parser would take what follows the head of an upgrade for another protocol's, not for a body. Nothing is
 # spoken here but HTTP/1.1, and who offers more has to accept that.
-UPGRADE = re.compile(rb"(?mi)^upgrade(?=:)")
+UPGRADE = re.compile(rb"(?i)(?<=\n)upgrade(?=:)")
 NO_UPGRADE = b"ignored"  # as long
 
 
@@ -41,6 +48,20 @@ class _NextOneError(Exception):
     """Another request begins where only the rest of this one was expected."""
 
 
+class _Flow(FlowControl):
+    """Of what is read and written; what is held back is not read on, whoever asks.
+
+    Attributes:
+        held: something is held back.
+    """
+
+    held = False
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+
 class BoundedHeads(HttpToolsProtocol):
     """A connection on which one request is read at a time, and which ends when its client is too slow."""
 
@@ -49,9 +70,10 @@ class BoundedHeads(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Of asyncio: a client has called, and has to say what it wants."""
         super().connection_made(transport)
+        self.flow: _Flow = _Flow(transport)
         # uvicorn puts each line together before it learns that nobody wants it.
         self.access_log = self.access_log and self.access_logger.isEnabledFor(logging.INFO)
-        self._in_head, self._may_begin = True, False
+        self._in_head = True
         self._bytes = 0  # of this head, or since the last part of a body
         self._tail = b""  # of a head that has not come to its end, which may lie across two pieces
         self._left: int | None = 0  # of the body; None: it comes in chunks
@@ -74,6 +96,7 @@ class BoundedHeads(HttpToolsProtocol):
             if self._next or (self._in_head and self.cycle is not None and not self.cycle.response_complete):
                 self._next += data
                 self.flow.pause_reading()
+                self.flow.held = True
                 return
             data = self._take_head(data) if self._in_head else self._take_body(data)
         if self._in_head and self._bytes and self._timer is None:
@@ -92,7 +115,6 @@ class BoundedHeads(HttpToolsProtocol):
         self._tail = (self._tail + head)[1 - len(END) :] if end == -1 else b""
         if b"upgrade:" in head.lower():
             head = UPGRADE.sub(NO_UPGRADE, head)
-        self._may_begin = True
         super().data_received(head)
         return rest
 
@@ -109,21 +131,20 @@ class BoundedHeads(HttpToolsProtocol):
         """Of httptools: a head begins.
 
         Raises:
-            _NextOneError: behind a body in chunks, whose end only the parser knows, which cannot stop there.
+            _NextOneError: an answer is due, to a body in chunks, where only the parser knows its end, and
+                cannot stop there.
         """
-        if not self._may_begin:
+        if self.cycle is not None and not self.cycle.response_complete:
             raise _NextOneError
-        self._may_begin = False
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Of httptools: the head has come."""
-        self._in_head, self._bytes, self._left = False, 0, 0
         self._wait_no_more()
         if self.parser.should_upgrade():
-            self._in_head = True  # no body follows that the parser would know
             self._refuse(*NOT_HERE)
             return
+        self._left = 0
         for name, value in self.headers:
             if name == b"content-length":
                 self._left = int(value)
@@ -131,6 +152,7 @@ class BoundedHeads(HttpToolsProtocol):
                 self._left = None
         self._unset_keepalive_if_required()
         super().on_headers_complete()
+        self._in_head, self._bytes = False, 0
         self.headers = []  # takes what comes behind the body, which nobody wants
 
     def on_body(self, body: bytes) -> None:
@@ -167,7 +189,9 @@ class BoundedHeads(HttpToolsProtocol):
                 self._read_rest()
         elif self._next:
             data, self._next = self._next, b""
+            self.flow.held = False
             self.data_received(data)
+            self.flow.resume_reading()  # unless some is held again
 
     def send_400_response(self, msg: str) -> None:
         """Of uvicorn: what has come is not HTTP, or a request behind a body in chunks."""
@@ -191,14 +215,22 @@ class BoundedHeads(HttpToolsProtocol):
             self._reading = None
 
     def _look_again(self) -> None:
-        unread = self.transport.get_write_buffer_size()
-        self._reading = self.loop.call_later(self.seconds, self._cut_off, unread)
+        self._reading = self.loop.call_later(self.seconds, self._cut_off, self._unread())
 
     def _cut_off(self, unread: int) -> None:
-        if self.transport.get_write_buffer_size() >= unread:
+        if self._unread() >= unread:
             self.transport.abort()
         else:
             self._look_again()
+
+    def _unread(self) -> int:
+        """Bytes that the client has not taken, with those that the system keeps where it tells of them."""
+        unread = self.transport.get_write_buffer_size()
+        if sys.platform == "linux":
+            # The system takes megabytes at once, and then none for as long as it takes to read many.
+            number = self.transport.get_extra_info("socket").fileno()
+            unread += int(struct.unpack("i", fcntl.ioctl(number, termios.TIOCOUTQ, bytes(4)))[0])
+        return unread
 
     def _should_upgrade(self) -> bool:
         return False

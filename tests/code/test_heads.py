@@ -233,17 +233,70 @@ def test_an_answer_that_is_due_comes_before_what_ends_the_connection(behind: byt
     assert after == b"" or after.startswith(b"HTTP/1.1 %d " % end)
 
 
-def test_behind_a_body_in_chunks_that_ends_in_the_same_breath_the_connection_ends_with_the_answer() -> None:
+@pytest.mark.parametrize("cut", [0, 30])
+def test_behind_a_body_in_chunks_that_ends_in_the_same_breath_the_connection_ends_with_the_answer(
+    cut: int,
+) -> None:
     async def story() -> tuple[str, bytes, bytes]:
         async with listening(Echo()) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(CHUNKED + b"\r\n" + PLAIN)
+            writer.write(CHUNKED[:cut])
+            await asyncio.sleep(0.02)  # so that it comes alone
+            writer.write(CHUNKED[cut:] + b"\r\n" + PLAIN)
             async with asyncio.timeout(PLENTY):
                 reply, after = await read_reply(reader), await reader.read()
             writer.close()
             return reply.headers.get("connection", ""), reply.body, after
 
     assert asyncio.run(story()) == ("close", BODY, b"")
+
+
+def test_what_names_no_target_is_refused_on_a_connection_that_has_answered() -> None:
+    async def story() -> list[int]:
+        async with listening(Echo()) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            statuses = []
+            for request in (PLAIN, b"GET http://here HTTP/1.1\r\nHost: here\r\n\r\n"):
+                writer.write(request)
+                async with asyncio.timeout(PLENTY):
+                    statuses.append((await read_reply(reader)).status)
+            writer.close()
+            return statuses
+
+    assert asyncio.run(story()) == [200, 400]
+
+
+def test_of_requests_behind_each_other_few_are_taken_in_before_they_are_answered() -> None:
+    took, asked = [0], 200
+
+    async def thinking(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await receive()
+        for _ in range(5):  # turns of the loop, which may read meanwhile
+            await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    class Counting(BoundedHeads):
+        def data_received(self, data: bytes) -> None:
+            took[0] += len(data)
+            super().data_received(data)
+
+        def on_response_complete(self) -> None:
+            took[0] -= len(PLAIN)  # and what is taken up again is counted again
+            took[0] -= len(self._next)
+            super().on_response_complete()
+
+    async def story() -> None:
+        async with listening(thinking, Counting) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(PLAIN * (MOST_BYTES // 4 // len(PLAIN)))
+            for _ in range(asked):
+                await answer(reader)
+            writer.transport.abort()
+
+    asyncio.run(story())
+
+    assert took[0] < 2**20
 
 
 def test_what_is_no_http_in_the_rest_of_a_refused_body_brings_no_second_answer() -> None:
@@ -310,19 +363,19 @@ def test_who_does_not_read_an_answer_is_waited_for_no_longer_than_for_a_head(
     asyncio.run(story())
 
 
-def test_who_reads_an_answer_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_reads_an_answer_slowly_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BoundedHeads, "seconds", 0.5)
 
-    async def story() -> int:
+    async def story() -> list[int]:
         async with listening(Large()) as port:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**13)
             writer.write(head("Content-Length: 0"))
-            await reader.readuntil(b"\r\n\r\n")
-            got = 0
-            while got < MOST_BYTES and (part := await reader.read(2**20)):
-                got += len(part)
-                await asyncio.sleep(0.02)
-            writer.close()
-            return got
+            parts = []
+            for _ in range(60):
+                parts.append(len(await reader.read(2**13)))
+                await asyncio.sleep(0.04)  # far less in half a second than the system keeps
+            writer.transport.abort()
+            return parts
 
-    assert asyncio.run(story()) == MOST_BYTES
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as it serves
+        assert all(runner.run(story()))

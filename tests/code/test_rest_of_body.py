@@ -70,15 +70,22 @@ def test_who_sends_all_before_it_reads_is_answered_and_served_on() -> None:
     assert asyncio.run(story()) == [429, 200]
 
 
-def test_after_a_small_body_the_next_request_need_not_wait(times: pytest.MonkeyPatch) -> None:
+LENGTH = head("POST", 1_000), b" " * 1_000
+CHUNKS = head("POST", 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked"), b"1\r\n \r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(("start", "rest"), [LENGTH, CHUNKS], ids=["length", "chunks"])
+def test_after_a_small_body_the_next_request_need_not_wait(
+    start: bytes, rest: bytes, times: pytest.MonkeyPatch
+) -> None:
     times.setattr(heads, "REST_SECONDS", LONG)
 
     async def story() -> list[int]:
         async with listening(refusing) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(head("POST", 1_000))
+            writer.write(start)
             statuses = [(await reply(reader)).status]
-            writer.write(b" " * 1_000 + head("GET", 0))
+            writer.write(rest + head("GET", 0))
             statuses.append((await reply(reader)).status)
             writer.close()
             return statuses
